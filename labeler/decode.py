@@ -1,0 +1,211 @@
+"""Bytes into upright pixels: every format, orientation and depth, and a named error for every bad input."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from labeler.errors import DecodeError
+from labeler.header import Header, png_chunks, read_header
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file may ask for before it is refused as ``too_large``.
+
+    Parameters
+    ----------
+    pixels : int
+        Most pixels a picture may have, as its header states them.
+    file_bytes : int
+        Most bytes a file may have.
+    """
+
+    pixels: int = 200_000_000
+    file_bytes: int = 500_000_000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An upright picture.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        RGB, shape (height, width, 3), uint8.
+    width, height : int
+        Size of the upright picture as stored.
+    format : str
+        As in `labeler.header.Header`.
+    """
+
+    pixels: Pixels
+    width: int
+    height: int
+    format: str
+
+
+def decode(data: bytes, limits: Limits | None = None) -> Picture:
+    """Decode an image file to upright RGB.
+
+    EXIF orientation (JPEG, PNG, WebP, TIFF) and AVIF's turn and mirror are applied; transparent pixels are laid over
+    white; 16-bit values are divided by 257; gray, palette and CMYK become RGB. Of several pages or frames the first
+    counts. Colour profiles are ignored.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    limits : Limits, optional
+        Compared with the header before anything is allocated.
+
+    Raises
+    ------
+    DecodeError
+        With the status ``corrupt``, ``unsupported`` or ``too_large``.
+    """
+    limits = limits or Limits()
+    if len(data) > limits.file_bytes:
+        raise DecodeError("too_large", f"{len(data)} bytes are more than the limit of {limits.file_bytes}")
+    header = read_header(data)
+    if header.width * header.height > limits.pixels:
+        raise DecodeError(
+            "too_large", f"{header.width} x {header.height} pixels are more than the limit of {limits.pixels}"
+        )
+    stored = _decode_jpeg(data, header) if header.format == "jpeg" else _decode_other(data, header)
+    pixels = upright(stored, header.orientation)
+    return Picture(pixels, pixels.shape[1], pixels.shape[0], header.format)
+
+
+def quiet_decoders() -> None:
+    """Stop OpenCV from printing what `decode` already says in its errors, and from starting threads of its own.
+
+    Both are settings of the whole process, so a command makes them, not an import.
+    """
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    cv2.setNumThreads(0)
+
+
+def to_gray(pixels: Pixels) -> Pixels:
+    """Return the luma of RGB pixels (ITU-R BT.601), shape (height, width), uint8; gray pixels as they are."""
+    return pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn and mirror stored pixels as their EXIF orientation asks.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Shape (height, width) or (height, width, channels).
+    orientation : int
+        1 to 8, as EXIF counts.
+    """
+    if orientation in (5, 6, 7, 8):
+        pixels = np.swapaxes(pixels, 0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _decode_jpeg(data: bytes, header: Header) -> Pixels:
+    try:
+        height, width, space = simplejpeg.decode_jpeg_header(data)[:3]
+        if (height, width) != (header.height, header.width):
+            raise DecodeError(
+                "corrupt", f"jpeg: {header.width} x {header.height} in one header, {width} x {height} in another"
+            )
+        if space in ("CMYK", "YCCK"):
+            return _cmyk_to_rgb(simplejpeg.decode_jpeg(data, "CMYK"), inverted=header.inverted)
+        return np.asarray(simplejpeg.decode_jpeg(data, "RGB"), np.uint8)
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        status = "unsupported" if "nsupported" in reason else "corrupt"
+        raise DecodeError(status, f"jpeg: {reason}") from error
+
+
+def _cmyk_to_rgb(cmyk: Pixels, *, inverted: bool) -> Pixels:
+    ink = cmyk if inverted else 255 - cmyk
+    rgb = ink[..., :3].astype(np.uint16) * ink[..., 3:] + 127
+    return (rgb // 255).astype(np.uint8)
+
+
+def _decode_other(data: bytes, header: Header) -> Pixels:
+    _check_whole(data, header.format)
+    try:
+        stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except (cv2.error, MemoryError) as error:
+        raise DecodeError("corrupt", f"{header.format}: {' '.join(str(error).split())[:200]}") from error
+    if stored is None:
+        raise DecodeError("corrupt", f"{header.format}: the decoder refused the content")
+    if stored.shape[:2] != (header.height, header.width):
+        raise DecodeError(
+            "corrupt",
+            f"{header.format}: decodes to {stored.shape[1]} x {stored.shape[0]}, "
+            f"its header says {header.width} x {header.height}",
+        )
+    clear = header.format == "png" and stored.ndim == 2
+    pixels = _to_8_bit(_clear_to_white(stored, data) if clear else stored, header.format)
+    return _to_rgb(255 - pixels if header.inverted else pixels, header.alpha)
+
+
+def _check_whole(data: bytes, kind: str) -> None:
+    """Refuse what OpenCV would fill up in silence: a file that breaks off, and PNG chunks with a wrong checksum."""
+    if kind == "png":
+        name = b""
+        for name, start, length in png_chunks(data):
+            end = start + length
+            if end + 4 > len(data):
+                raise DecodeError("corrupt", "png: the file breaks off")
+            if zlib.crc32(data[start - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+                raise DecodeError("corrupt", f"png: the checksum of a chunk {name.decode('latin-1')!r} is off")
+            if name == b"IEND":
+                return
+        raise DecodeError("corrupt", "png: the file breaks off")
+    if kind == "webp" and int.from_bytes(data[4:8], "little") + 8 > len(data):
+        raise DecodeError("corrupt", "webp: the file breaks off")
+    if kind == "bmp" and int.from_bytes(data[2:6], "little") > len(data):
+        raise DecodeError("corrupt", "bmp: the file breaks off")
+
+
+def _clear_to_white(stored: npt.NDArray[np.generic], data: bytes) -> npt.NDArray[np.generic]:
+    """Make the one gray value that a PNG without an alpha channel declares transparent white; OpenCV shows it."""
+    for name, start, length in png_chunks(data):
+        if name == b"tRNS" and length == 2:
+            depth = data[24]
+            clear = int.from_bytes(data[start : start + 2], "big") * (255 // (2**depth - 1) if depth < 8 else 1)
+            return np.where(stored == clear, np.array(65_535 if depth == 16 else 255, stored.dtype), stored)
+    return stored
+
+
+def _to_8_bit(stored: npt.NDArray[np.generic], kind: str) -> Pixels:
+    if stored.dtype == np.uint8:
+        return stored.astype(np.uint8, copy=False)
+    if stored.dtype == np.uint16:
+        return ((stored.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    raise DecodeError("unsupported", f"{kind}: pixels of type {stored.dtype} have no defined brightness")
+
+
+def _to_rgb(stored: Pixels, alpha_kind: str) -> Pixels:
+    """Return RGB from what OpenCV gives: gray, BGR, or BGRA whose fourth channel means `Header.alpha`."""
+    if stored.ndim == 2 or stored.shape[2] == 1:
+        return np.asarray(cv2.cvtColor(stored, cv2.COLOR_GRAY2RGB), np.uint8)
+    if stored.shape[2] == 3 or (stored.shape[2] == 4 and alpha_kind == "none"):
+        stored = np.ascontiguousarray(stored[..., :3])
+        return np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGR2RGB), np.uint8)
+    if stored.shape[2] == 4:
+        rgba = np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGRA2RGBA), np.uint16)
+        alpha = rgba[..., 3:]
+        ink = 255 * rgba[..., :3] if alpha_kind == "premultiplied" else rgba[..., :3] * alpha
+        over_white: Pixels = np.minimum((ink + 255 * (255 - alpha) + 127) // 255, 255).astype(np.uint8)
+        return over_white
+    raise DecodeError("unsupported", f"pictures of {stored.shape[2]} channels are not supported")

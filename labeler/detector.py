@@ -1,0 +1,174 @@
+"""YuNet in onnxruntime: pixels into face boxes, scores and five landmarks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from labeler.decode import Pixels
+from labeler.errors import PackError
+from labeler.pack import models_folder, session
+
+MANIFEST = "detector.json"
+THRESHOLD = 0.7
+"""Least score of a face. At OpenCV's default of 0.9 half of the 48-pixel faces are missed."""
+
+OVERLAP = 0.3
+"""Of two boxes with a larger intersection over union only the better one is kept."""
+
+_STRIDES = (8, 16, 32)
+_MULTIPLE = 32
+_OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in _STRIDES)
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Faces found in a picture, best first.
+
+    Parameters
+    ----------
+    boxes : numpy.ndarray
+        Shape (n, 4): left, top, width, height in pixels of the picture.
+    landmarks : numpy.ndarray
+        Shape (n, 5, 2): right eye, left eye, nose, right and left corner of the mouth (the person's own right).
+    scores : numpy.ndarray
+        Shape (n,), 0 to 1.
+    """
+
+    boxes: Array
+    landmarks: Array
+    scores: Array
+
+    def __len__(self) -> int:
+        """Return the number of faces."""
+        return len(self.scores)
+
+    def scaled(self, factor: float) -> Faces:
+        """Return the faces in the pixels of a picture that is `factor` times as large."""
+        return Faces(self.boxes * np.float32(factor), self.landmarks * np.float32(factor), self.scores)
+
+
+class Detector:
+    """A loaded face detector; it may be used from several threads at once."""
+
+    def __init__(self, runner: onnxruntime.InferenceSession, digest: str) -> None:
+        self._runner = runner
+        self.digest = digest
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str] | None = None) -> Detector:
+        """Load the detector from its folder, by default the one that comes with the package.
+
+        Raises
+        ------
+        PackError
+            If a file is missing, is not what its checksum says, or onnxruntime refuses it.
+        """
+        place = Path(folder) if folder is not None else models_folder() / "yunet"
+        try:
+            entry = json.loads((place / MANIFEST).read_bytes())
+            path = place / entry["file"]
+            content = path.read_bytes()
+            expected = entry["sha256"]
+        except OSError as error:
+            raise PackError(f"{error.filename}: cannot be read ({error.strerror}); copy the detector anew") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise PackError(f"{place / MANIFEST}: damaged ({error}); copy the detector anew") from error
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != expected:
+            raise PackError(f"{path}: its SHA-256 is not the one that {MANIFEST} states; copy the detector anew")
+        return cls(session(content, path), digest)
+
+    def detect(self, pixels: Pixels, threshold: float = THRESHOLD) -> Faces:
+        """Find the faces in a picture at its own size.
+
+        The cost grows with the number of pixels; faces between about 10 and 300 pixels are found.
+
+        Parameters
+        ----------
+        pixels : numpy.ndarray
+            RGB, shape (height, width, 3), uint8. Colour matters: on gray pictures fewer faces are found.
+        threshold : float
+            Least score.
+        """
+        rows, columns = pixels.shape[:2]
+        height, width = (-(-side // _MULTIPLE) * _MULTIPLE for side in (rows, columns))
+        blob = np.zeros((1, 3, height, width), np.float32)
+        blob[0, :, :rows, :columns] = pixels[..., ::-1].transpose(2, 0, 1)
+        values = self._runner.run(_OUTPUTS, {"input": blob})
+        return suppress(_decode(dict(zip(_OUTPUTS, values, strict=True)), width, threshold))
+
+    def detect_pyramid(self, pixels: Pixels, threshold: float = THRESHOLD) -> Faces:
+        """Find the faces at the picture's own size and at half of it, where faces too large for `detect` fit.
+
+        Returns
+        -------
+        Faces
+            In pixels of the picture, overlaps suppressed across both sizes.
+        """
+        size = max(1, pixels.shape[1] // 2), max(1, pixels.shape[0] // 2)
+        half = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return suppress(join([self.detect(pixels, threshold), self.detect(half, threshold).scaled(2)]))
+
+
+def _decode(outputs: dict[str, Array], width: int, threshold: float) -> Faces:
+    """Turn the network's outputs into boxes and landmarks, as OpenCV's FaceDetectorYN does.
+
+    At each stride, cell (row, column) scores sqrt(cls x obj), both clipped to 0..1; the box is centred at
+    (column + b0, row + b1) x stride and measures exp(b2) x exp(b3) x stride; landmarks are offsets from the cell.
+    """
+    found = []
+    for stride in _STRIDES:
+        classes, objects = outputs[f"cls_{stride}"].ravel(), outputs[f"obj_{stride}"].ravel()
+        product = np.clip(classes, 0, 1) * np.clip(objects, 0, 1)
+        chosen = np.flatnonzero(product >= threshold * threshold)
+        if not len(chosen):
+            continue
+        columns = width // stride
+        cells = np.stack([chosen % columns, chosen // columns], 1).astype(np.float32)
+        box = outputs[f"bbox_{stride}"].reshape(-1, 4)[chosen]
+        size = np.exp(box[:, 2:]) * stride
+        corner = (cells + box[:, :2]) * stride - size / 2
+        landmarks = (outputs[f"kps_{stride}"].reshape(-1, 5, 2)[chosen] + cells[:, None]) * stride
+        found.append(Faces(np.concatenate([corner, size], 1), landmarks, np.sqrt(product[chosen])))
+    return join(found)
+
+
+def join(parts: list[Faces]) -> Faces:
+    """Return several lists of faces as one."""
+    empty = Faces(np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32))
+    everything = [empty, *parts]
+    return Faces(
+        np.concatenate([part.boxes for part in everything]).astype(np.float32),
+        np.concatenate([part.landmarks for part in everything]).astype(np.float32),
+        np.concatenate([part.scores for part in everything]).astype(np.float32),
+    )
+
+
+def suppress(faces: Faces, overlap: float = OVERLAP) -> Faces:
+    """Keep the best of each cluster of overlapping boxes (greedy non-maximum suppression), best first."""
+    if len(faces) < 2:
+        return faces
+    left, top = faces.boxes[:, 0], faces.boxes[:, 1]
+    right, bottom = left + faces.boxes[:, 2], top + faces.boxes[:, 3]
+    area = faces.boxes[:, 2] * faces.boxes[:, 3]
+    order = np.argsort(-faces.scores, kind="stable")
+    kept = []
+    while len(order):
+        best, rest = order[0], order[1:]
+        kept.append(best)
+        across = np.minimum(right[best], right[rest]) - np.maximum(left[best], left[rest])
+        down = np.minimum(bottom[best], bottom[rest]) - np.maximum(top[best], top[rest])
+        shared = np.maximum(across, 0) * np.maximum(down, 0)
+        order = rest[shared <= overlap * (area[best] + area[rest] - shared)]
+    return Faces(faces.boxes[kept], faces.landmarks[kept], faces.scores[kept])

@@ -1,0 +1,419 @@
+"""From a picture to the crop a pack wants: find the face, turn it upright, lay it into the pack's framing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from labeler.decode import Pixels, to_gray
+from labeler.detector import Detector, Faces
+from labeler.pack import Manifest
+
+PREPROCESSING_VERSION = "2"
+"""Changes whenever the same file would give another crop; kept in the label table."""
+
+MIN_FACE = 1 / 8
+"""Share of the picture's shorter side that a face fills at least, for the first look."""
+
+TEMPLATE = ((0.29, 0.318), (0.71, 0.318), (0.5, 0.556), (0.317, 0.75), (0.683, 0.75))
+"""The framing of our own packs: eyes 0.42 of the width apart, so that the frame stays inside FairFace's pictures. The
+shape is the median of the landmarks on FairFace's training pictures, made symmetric."""
+
+_FACE_PIXELS = 16
+_SECOND_LOOK = 4
+_LONGEST_SIDE = 2048
+_PYRAMID_FROM = 320
+_WELL_RESOLVED = 48.0
+_WINDOW_FACE = 110.0
+_WINDOW_REACH = 0.75
+_LARGEST_ZOOM = 2.0
+_SURE = 0.92
+_TURNED_BY = 0.01
+_CONFIRMED = 0.5
+_CONFIRMED_TURNED = 0.7
+_CONFIRMED_SECOND = 0.8
+_CANDIDATES = 3
+
+Points = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in a picture.
+
+    Parameters
+    ----------
+    box : tuple of float
+        Left, top, width, height in pixels of the upright picture; may reach past its edges.
+    landmarks : numpy.ndarray
+        Shape (5, 2), as in `labeler.detector.Faces`, in pixels of the upright picture.
+    score : float
+        The detector's score, 0 to 1.
+    """
+
+    box: tuple[float, float, float, float]
+    landmarks: Points
+    score: float
+
+    @property
+    def quality(self) -> float:
+        """How well the landmarks fit a frontal face, 0 to 1: one minus the relative residual of `similarity`."""
+        return max(0.0, 1.0 - similarity(self.landmarks, np.array(TEMPLATE))[1])
+
+    @property
+    def roll(self) -> float:
+        """How far the face is turned in the picture's plane, in degrees clockwise, -180 to 180."""
+        matrix = similarity(self.landmarks, np.array(TEMPLATE))[0]
+        return -math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a search found: the number of faces, and the largest one."""
+
+    count: int
+    face: Face | None
+
+
+@dataclass(frozen=True)
+class Cropper:
+    """How a picture becomes the crop of a pack, the same in labelling, evaluation and training.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The pack: size, colour and framing of the crop.
+    detector : Detector or None
+        Finds the face; None takes the whole picture as the crop.
+    min_face : float
+        As in `find`.
+    """
+
+    manifest: Manifest
+    detector: Detector | None
+    min_face: float = MIN_FACE
+
+    @classmethod
+    def of(cls, manifest: Manifest, face: str = "auto", min_face: float = MIN_FACE) -> Cropper:
+        """Return the cropper of a pack, with the detector that comes with the package where one is needed.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            The pack.
+        face : str
+            ``auto`` to find the face, where the pack's framing says where its landmarks belong; ``whole`` for pictures
+            that are crops of faces already.
+        min_face : float
+            As in `find`.
+
+        Raises
+        ------
+        PackError
+            If the detector is missing or damaged.
+        """
+        wanted = face == "auto" and manifest.framing.kind == "landmarks"
+        return cls(manifest, Detector.load() if wanted else None, min_face)
+
+    @property
+    def version(self) -> str:
+        """What besides the pack decides the crop: the version of this code and of the detector, if one is used."""
+        return PREPROCESSING_VERSION + (f"+yunet-{self.detector.digest[:12]}" if self.detector else "")
+
+    def crop(self, pixels: Pixels) -> tuple[Finding | None, Pixels | None]:
+        """Return what the search found (None without a detector) and the crop (None without a face)."""
+        width, height, colour = self.manifest.width, self.manifest.height, self.manifest.colour
+        if self.detector is None:
+            return None, whole_crop(pixels, width, height, colour)
+        finding = find(pixels, self.detector, self.min_face)
+        if finding.face is None:
+            return finding, None
+        return finding, align(pixels, finding.face.landmarks, self.manifest.framing.points, width, height, colour)
+
+
+def find(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Finding:
+    """Find the faces of a picture and the largest one's landmarks.
+
+    The picture is reduced until the smallest face sought has 16 pixels. Where that shows no face, the quarter turns
+    are tried (photos that lie on their side without saying so), then four times the resolution. The largest face is
+    looked at again in a window of its own wherever it was small, huge or unsure: there it must show again, and the
+    turn under which it scores best is taken for upright, since the detector's landmarks always claim to be upright.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        RGB, shape (height, width, 3), uint8.
+    detector : Detector
+        The face detector.
+    min_face : float
+        Smallest face sought first, as a share of the picture's shorter side, above 0 and up to 1.
+    """
+    first = min(1.0, _scale(pixels, min_face))
+    looks = [(first, 0, _CONFIRMED), *((first, turn, _CONFIRMED_TURNED) for turn in (1, 3, 2))]
+    second = min(_LARGEST_ZOOM, _scale(pixels, min_face / _SECOND_LOOK))
+    if second > first:
+        looks += [(second, turn, _CONFIRMED_SECOND) for turn in (0, 1, 3, 2)]
+    resized: dict[float, Pixels] = {}
+    for scale, turn, confirmed in looks:
+        if scale not in resized:
+            resized[scale] = _resized(pixels, scale)
+        faces = _detect(np.rot90(resized[scale], turn), detector)
+        finding = _largest(np.rot90(pixels, turn), faces, scale, detector, confirmed)
+        if finding.face is not None:
+            height, width = pixels.shape[:2]
+            return Finding(finding.count, _turned_back(finding.face, turn, width, height))
+    return Finding(0, None)
+
+
+def search(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Faces:
+    """Return every face that the first look of `find` sees, in pixels of the picture, best first."""
+    scale = min(1.0, _scale(pixels, min_face))
+    return _detect(_resized(pixels, scale), detector).scaled(1 / scale)
+
+
+def _scale(pixels: Pixels, min_face: float) -> float:
+    rows, columns = pixels.shape[:2]
+    return float(min(_FACE_PIXELS / min_face / min(rows, columns), _LONGEST_SIDE / max(rows, columns)))
+
+
+def _resized(pixels: Pixels, scale: float) -> Pixels:
+    if scale == 1:
+        return pixels
+    rows, columns = pixels.shape[:2]
+    size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=_method(scale)), np.uint8)
+
+
+def _method(scale: float) -> int:
+    return cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+
+
+def _detect(pixels: Pixels, detector: Detector) -> Faces:
+    return detector.detect_pyramid(pixels) if max(pixels.shape[:2]) > _PYRAMID_FROM else detector.detect(pixels)
+
+
+def _largest(pixels: Pixels, faces: Faces, scale: float, detector: Detector, confirmed: float) -> Finding:
+    """Return the largest face that holds in a second look, and how many faces are left with it."""
+    largest_first = np.argsort(-faces.boxes[:, 2] * faces.boxes[:, 3], kind="stable")
+    for rejected, k in enumerate(largest_first[:_CANDIDATES]):
+        coarse = _face(faces.boxes[k] / scale, faces.landmarks[k] / scale, float(faces.scores[k]))
+        resolved = max(faces.boxes[k, 2], faces.boxes[k, 3]) >= _WELL_RESOLVED
+        sure = resolved and coarse.score >= _SURE
+        face = coarse if sure else _look_closer(pixels, coarse, detector, confirmed)
+        if face is not None:
+            return Finding(len(faces) - rejected, face)
+    return Finding(0, None)
+
+
+def _face(box: npt.NDArray[np.floating], landmarks: npt.NDArray[np.floating], score: float) -> Face:
+    left, top, width, height = (float(value) for value in box)
+    return Face((left, top, width, height), landmarks.astype(np.float64), score)
+
+
+def _look_closer(pixels: Pixels, coarse: Face, detector: Detector, confirmed: float) -> Face | None:
+    """Detect again around one face, brought to a size that suits the detector, in all four turns unless it is sure."""
+    rows, columns = pixels.shape[:2]
+    left, top, across, down = coarse.box
+    middle, side = np.array([left + across / 2, top + down / 2]), max(across, down)
+    zoom = min(_WINDOW_FACE / side, _LARGEST_ZOOM)
+    start = np.clip(np.floor(middle - _WINDOW_REACH * side), 0, (columns - 1, rows - 1)).astype(int)
+    end = np.clip(np.ceil(middle + _WINDOW_REACH * side), start + 1, (columns, rows)).astype(int)
+    window = _resized(pixels[start[1] : end[1], start[0] : end[0]], zoom)
+    size = window.shape[1], window.shape[0]
+    stretch = (end - start) / size
+    best: Face | None = None
+    for turn in (0, 1, 3, 2):
+        centre = _turn((middle - start) / stretch, turn, *size)
+        face = _holding(detector.detect(np.rot90(window, turn), confirmed), centre)
+        if face is not None and (best is None or face.score > best.score + _TURNED_BY):
+            best = _turned_back(face, turn, *size)
+        if turn == 0 and best is not None:
+            if best.score >= _SURE:
+                break
+            if best.score < coarse.score:
+                best = replace(best, score=coarse.score)
+    if best is None:
+        return None
+    x, y = np.array(best.box[:2]) * stretch + start
+    width, height = np.array(best.box[2:]) * stretch
+    return Face((float(x), float(y), float(width), float(height)), best.landmarks * stretch + start, best.score)
+
+
+def _holding(faces: Faces, point: Points) -> Face | None:
+    """Return the best face whose box holds a point, if one does."""
+    for box, landmarks, score in zip(faces.boxes, faces.landmarks, faces.scores, strict=True):
+        if np.all(box[:2] <= point) and np.all(box[:2] + box[2:] >= point):
+            return _face(box, landmarks, float(score))
+    return None
+
+
+def _turn(point: Points, turn: int, width: int, height: int) -> Points:
+    """Return where a point of a picture of this width and height lies in `np.rot90(picture, turn)`."""
+    x, y = point
+    return np.array({0: (x, y), 1: (y, width - x), 2: (width - x, height - y), 3: (height - y, x)}[turn])
+
+
+def _turned_back(face: Face, turn: int, width: int, height: int) -> Face:
+    """Return a face found in `np.rot90(picture, turn)` in the coordinates of the picture, of this width and height."""
+    if turn == 0:
+        return face
+    left, top, across, down = face.box
+    corners = _turn_back(np.array([[left, top], [left + across, top + down]]), turn, width, height)
+    (x0, y0), (x1, y1) = corners.min(0), corners.max(0)
+    landmarks = _turn_back(face.landmarks, turn, width, height)
+    return Face((float(x0), float(y0), float(x1 - x0), float(y1 - y0)), landmarks, face.score)
+
+
+def _turn_back(points: Points, turn: int, width: int, height: int) -> Points:
+    x, y = points[:, 0], points[:, 1]
+    return np.stack({1: (width - y, x), 2: (width - x, height - y), 3: (y, height - x)}[turn], 1)
+
+
+def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Points, float]:
+    """Return the turn, scale and shift that best lay points on others, and how badly they then fit.
+
+    Least squares without reflection (Umeyama 1991, "Least-squares estimation of transformation parameters"), in complex
+    numbers: with both sets centred, the factor is sum(target x conj(source)) / sum(|source|^2).
+
+    Parameters
+    ----------
+    source, target : array of shape (n, 2)
+        Corresponding points.
+
+    Returns
+    -------
+    matrix : numpy.ndarray
+        Shape (2, 3), from source to target coordinates.
+    residual : float
+        Root of the residual's share of the target's own sum of squares, 0 (exact) to 1.
+    """
+    start, end = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    middle, goal = start.mean(0), end.mean(0)
+    z, w = (start - middle) @ np.array([1, 1j]), (end - goal) @ np.array([1, 1j])
+    spread = float((np.abs(z) ** 2).sum())
+    factor = complex((w * z.conj()).sum()) / spread if spread > 0 else 1 + 0j
+    turn = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
+    residual = math.sqrt(float((np.abs(w - factor * z) ** 2).sum()) / max(float((np.abs(w) ** 2).sum()), 1e-12))
+    return np.column_stack([turn, goal - turn @ middle]), min(residual, 1.0)
+
+
+def align(
+    pixels: Pixels,
+    landmarks: npt.ArrayLike,
+    framing: Sequence[tuple[float, float]],
+    width: int,
+    height: int,
+    colour: str,
+) -> Pixels:
+    """Return the crop in which a face's landmarks lie where the framing wants them.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        RGB (rows, columns, 3) or gray (rows, columns), uint8.
+    landmarks : array of shape (5, 2)
+        In pixels of the picture.
+    framing : sequence of (x, y)
+        The landmarks' places, as fractions of the crop's width and height.
+    width, height : int
+        Size of the crop.
+    colour : str
+        ``gray`` or ``rgb``.
+    """
+    matrix, _ = similarity(landmarks, np.array(framing) * (width, height))
+    return _coloured(sample(pixels, matrix, width, height), colour)
+
+
+def sample(pixels: Pixels, matrix: npt.ArrayLike, width: int, height: int) -> Pixels:
+    """Return an affine view of a picture, area-averaged so that nothing aliases, its border pixels repeated outside.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        uint8, shape (rows, columns) or (rows, columns, 3).
+    matrix : array of shape (2, 3)
+        From the picture's coordinates to the view's, both in pixels with (0, 0) at the top left corner of the top
+        left pixel.
+    width, height : int
+        Size of the view.
+    """
+    forward = np.asarray(matrix, np.float64)
+    reduction = 1 / math.sqrt(abs(float(np.linalg.det(forward[:, :2]))))
+    fine = min(max(math.ceil(reduction), 1), 4)
+    region, forward = _region(pixels, forward, width, height, reduction / fine)
+    forward = forward * fine
+    forward[:, 2] += forward[:, :2] @ (0.5, 0.5) - 0.5
+    view = cv2.warpAffine(
+        region, forward, (width * fine, height * fine), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    if fine > 1:
+        view = cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(view, np.uint8)
+
+
+def _region(pixels: Pixels, forward: Points, width: int, height: int, excess: float) -> tuple[Pixels, Points]:
+    """Return the part of a picture that a view shows, reduced where it is still too fine, and the matrix from there."""
+    rows, columns = pixels.shape[:2]
+    inverse = np.linalg.inv(forward[:, :2])
+    corners = (np.array([[0, 0], [width, 0], [0, height], [width, height]]) - forward[:, 2]) @ inverse.T
+    margin = 2 * max(excess, 1)
+    left, top = np.clip(np.floor(corners.min(0) - margin), 0, (columns - 1, rows - 1)).astype(int)
+    right, bottom = np.clip(np.ceil(corners.max(0) + margin), (left + 1, top + 1), (columns, rows)).astype(int)
+    region = pixels[top:bottom, left:right]
+    size = (max(1, round((right - left) / excess)), max(1, round((bottom - top) / excess)))
+    stretch = np.array([1.0, 1.0])
+    if excess > 1.25:
+        stretch = np.array([(right - left) / size[0], (bottom - top) / size[1]])
+        region = np.asarray(cv2.resize(region, size, interpolation=cv2.INTER_AREA), np.uint8)
+    shift = forward[:, :2] @ np.array([left, top]) + forward[:, 2]
+    return np.ascontiguousarray(region), np.column_stack([forward[:, :2] * stretch, shift])
+
+
+def whole_crop(pixels: Pixels, width: int, height: int, colour: str) -> Pixels:
+    """Return the whole picture as a crop.
+
+    Nothing is stretched: a picture of another aspect ratio is completed with its own border pixels. Reduction averages
+    areas, so that nothing aliases.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        RGB (height, width, 3) or gray (height, width), uint8.
+    width, height : int
+        Size of the crop.
+    colour : str
+        ``gray`` or ``rgb``.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, shape (height, width) for gray and (height, width, 3) for RGB.
+    """
+    rows, columns = pixels.shape[:2]
+    scale = min(width / columns, height / rows)
+    fitted = (max(1, round(columns * scale)), max(1, round(rows * scale)))
+    reduced = cv2.resize(pixels, fitted, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    left, top = (width - fitted[0]) // 2, (height - fitted[1]) // 2
+    crop = np.asarray(
+        cv2.copyMakeBorder(
+            reduced,
+            top,
+            height - fitted[1] - top,
+            left,
+            width - fitted[0] - left,
+            cv2.BORDER_REPLICATE,
+        ),
+        np.uint8,
+    )
+    return _coloured(crop, colour)
+
+
+def _coloured(crop: Pixels, colour: str) -> Pixels:
+    if colour == "gray":
+        return to_gray(crop)
+    return crop if crop.ndim == 3 else np.asarray(cv2.cvtColor(crop, cv2.COLOR_GRAY2RGB), np.uint8)

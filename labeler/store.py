@@ -1,0 +1,227 @@
+"""Walk a store of image files in sorted order, and read one file without trusting it."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from labeler.errors import DecodeError, StoreError
+from labeler.header import SNIFF_BYTES, sniff
+
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .dib .avif .heic .heif .gif .jp2 .j2k .jxl .psd".split()
+)
+"""A file with one of these endings is an image file whatever it holds; any other is one if its first bytes say so."""
+
+_APPLE_DOUBLE = "._"
+_Identity = tuple[int, int]
+_ESCAPE = re.compile(rb"\\(?:\\|x([0-9a-f]{2}))")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image file of a store.
+
+    Parameters
+    ----------
+    path : str
+        Relative to the store, ``/`` as separator, see `encode_path`.
+    size_bytes, mtime_ns : int or None
+        As the file system states them; None where it does not.
+    problem : str
+        Why the file cannot be opened; empty where it can be tried.
+    """
+
+    path: str
+    size_bytes: int | None
+    mtime_ns: int | None
+    problem: str = ""
+
+
+def encode_path(name: str) -> str:
+    r"""Return a file name as text that Parquet can hold and `decode_path` can turn back.
+
+    Bytes that are not UTF-8 become ``\xNN`` and a backslash becomes two.
+
+    Examples
+    --------
+    >>> print(encode_path("caf\udce9.jpg"))
+    caf\xe9.jpg
+    """
+    raw = os.fsencode(name)
+    return raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+
+
+def decode_path(path: str) -> str:
+    r"""Return the file name that `encode_path` was given, as `os` functions take it.
+
+    Examples
+    --------
+    >>> decode_path(encode_path("a\\b\udce9")) == "a\\b\udce9"
+    True
+    """
+    raw = path.encode()
+    return os.fsdecode(_ESCAPE.sub(lambda match: bytes.fromhex(match[1].decode()) if match[1] else b"\\", raw))
+
+
+def check_store(root: str | os.PathLike[str]) -> Path:
+    """Return the store's folder, or say why it is none.
+
+    Raises
+    ------
+    StoreError
+        If there is no such folder, or it is a file, or it cannot be listed.
+    """
+    folder = Path(root)
+    try:
+        found = folder.exists()
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be looked at ({error.strerror}); name another folder") from error
+    if not found:
+        raise StoreError(f"{folder}: no such folder; name the folder that holds the images")
+    if not folder.is_dir():
+        raise StoreError(f"{folder}: is a file, not a folder; name the folder that holds it")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise StoreError(f"{folder}: cannot be listed; ask for the right to read it")
+    return folder
+
+
+def walk(root: str | os.PathLike[str], on_error: Callable[[str, OSError], None] | None = None) -> Iterator[Entry]:
+    """Yield every image file below a folder, sorted by `Entry.path` as UTF-8 bytes.
+
+    Links to files and folders are followed, a link back to a folder above it is not. Memory grows with the largest
+    folder, not with the store. macOS's companion files (``._name``) are no images.
+
+    Parameters
+    ----------
+    root : path
+        The store.
+    on_error : callable, optional
+        Called with the path and the error of each folder below the root that cannot be listed.
+
+    Raises
+    ------
+    StoreError
+        As `check_store`.
+    """
+    folder = check_store(root)
+    levels = [_level(os.fspath(folder), "", (_identity(os.stat(folder)),), on_error)]
+    while levels:
+        found = next(levels[-1], None)
+        if found is None:
+            levels.pop()
+        elif isinstance(found, Entry):
+            yield found
+        else:
+            levels.append(_level(*found, on_error))
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino
+
+
+def _level(
+    folder: str,
+    prefix: str,
+    above: tuple[_Identity, ...],
+    on_error: Callable[[str, OSError], None] | None,
+) -> Iterator[Entry | tuple[str, str, tuple[_Identity, ...]]]:
+    """Yield the image files of one folder and, in their place among them, the folders to go down into."""
+    try:
+        with os.scandir(folder) as scan:
+            items = sorted(((encode_path(item.name) + "/" * _is_folder(item), item) for item in scan), key=_sort_key)
+    except OSError as error:
+        if on_error is not None:
+            on_error(prefix, error)
+        return
+    for name, item in items:
+        if not name.endswith("/"):
+            entry = _entry(item, prefix + name)
+            if entry is not None:
+                yield entry
+            continue
+        try:
+            identity = _identity(item.stat())
+        except OSError as error:
+            if on_error is not None:
+                on_error(prefix + name, error)
+            continue
+        if identity not in above:
+            yield item.path, prefix + name, (*above, identity)
+
+
+def _sort_key(named: tuple[str, os.DirEntry[str]]) -> bytes:
+    return named[0].encode()
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:
+        return False
+
+
+def _entry(item: os.DirEntry[str], path: str) -> Entry | None:
+    if item.name.startswith(_APPLE_DOUBLE):
+        return None
+    named = os.path.splitext(item.name)[1].lower() in IMAGE_SUFFIXES
+    try:
+        status = item.stat()
+    except OSError as error:
+        return Entry(path, None, None, f"cannot be opened ({error.strerror})") if named else None
+    if not stat.S_ISREG(status.st_mode):
+        return Entry(path, None, None, "is not a regular file") if named else None
+    if not named and not _looks_like_image(item.path):
+        return None
+    return Entry(path, status.st_size, status.st_mtime_ns)
+
+
+def _looks_like_image(name: str) -> bool:
+    try:
+        with os.fdopen(_open_regular(name), "rb", buffering=0) as file:
+            return sniff(file.read(SNIFF_BYTES) or b"") is not None
+    except (OSError, DecodeError):
+        return False
+
+
+def read(root: str | os.PathLike[str], entry: Entry, limit_bytes: int) -> bytes:
+    """Return a file's content.
+
+    Parameters
+    ----------
+    root : path
+        The store.
+    entry : Entry
+        As `walk` gave it.
+    limit_bytes : int
+        Refuse a longer file without reading it.
+
+    Raises
+    ------
+    DecodeError
+        ``unreadable`` where the file cannot be opened or read or is not a regular file, ``too_large`` above the limit.
+    """
+    if entry.problem:
+        raise DecodeError("unreadable", entry.problem)
+    try:
+        descriptor = _open_regular(os.path.join(root, decode_path(entry.path)))
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            size = os.fstat(descriptor).st_size
+            if size > limit_bytes:
+                raise DecodeError("too_large", f"{size} bytes are more than the limit of {limit_bytes}")
+            return file.readall()
+    except OSError as error:
+        raise DecodeError("unreadable", f"cannot be read ({error.strerror})") from error
+
+
+def _open_regular(name: str) -> int:
+    """Open a regular file and nothing else; a pipe or device that took its place can neither block nor be read."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DecodeError("unreadable", "is not a regular file")
+    return descriptor
