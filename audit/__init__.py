@@ -1,0 +1,1 @@
+"""From a label table to numbers with intervals, as audit.json and as one page."""
