@@ -24,6 +24,11 @@ THRESHOLD = 0.7
 OVERLAP = 0.3
 """Of two boxes with a larger intersection over union only the better one is kept."""
 
+VOTE_THRESHOLD = 0.3
+VOTE_OVERLAP = 0.5
+"""Detections of at least this score and this overlap with a kept one vote on its landmarks. One cell of the network's
+grid alone puts them up to a quarter of the distance of the eyes off, depending on how the face lies on the grid."""
+
 _STRIDES = (8, 16, 32)
 _MULTIPLE = 32
 _OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in _STRIDES)
@@ -106,7 +111,8 @@ class Detector:
         blob = np.zeros((1, 3, height, width), np.float32)
         blob[0, :, :rows, :columns] = pixels[..., ::-1].transpose(2, 0, 1)
         values = self._runner.run(_OUTPUTS, {"input": blob})
-        return suppress(_decode(dict(zip(_OUTPUTS, values, strict=True)), width, threshold))
+        found = _decode(dict(zip(_OUTPUTS, values, strict=True)), width, min(threshold, VOTE_THRESHOLD))
+        return suppress(found, threshold)
 
     def detect_pyramid(self, pixels: Pixels, threshold: float = THRESHOLD) -> Faces:
         """Find the faces at the picture's own size and at half of it, where faces too large for `detect` fit.
@@ -118,7 +124,7 @@ class Detector:
         """
         size = max(1, pixels.shape[1] // 2), max(1, pixels.shape[0] // 2)
         half = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-        return suppress(join([self.detect(pixels, threshold), self.detect(half, threshold).scaled(2)]))
+        return suppress(join([self.detect(pixels, threshold), self.detect(half, threshold).scaled(2)]), threshold)
 
 
 def _decode(outputs: dict[str, Array], width: int, threshold: float) -> Faces:
@@ -155,20 +161,35 @@ def join(parts: list[Faces]) -> Faces:
     )
 
 
-def suppress(faces: Faces, overlap: float = OVERLAP) -> Faces:
-    """Keep the best of each cluster of overlapping boxes (greedy non-maximum suppression), best first."""
-    if len(faces) < 2:
-        return faces
+def suppress(faces: Faces, threshold: float = THRESHOLD) -> Faces:
+    """Keep the best of each cluster of overlapping boxes (greedy non-maximum suppression), best first.
+
+    The landmarks of a kept face are the mean over those of its cluster that overlap it by `VOTE_OVERLAP`, weighted by
+    the square of the score.
+
+    Parameters
+    ----------
+    faces : Faces
+        Detections in any order.
+    threshold : float
+        Least score of a face that is kept; weaker ones only vote.
+    """
     left, top = faces.boxes[:, 0], faces.boxes[:, 1]
     right, bottom = left + faces.boxes[:, 2], top + faces.boxes[:, 3]
     area = faces.boxes[:, 2] * faces.boxes[:, 3]
     order = np.argsort(-faces.scores, kind="stable")
-    kept = []
-    while len(order):
-        best, rest = order[0], order[1:]
-        kept.append(best)
-        across = np.minimum(right[best], right[rest]) - np.maximum(left[best], left[rest])
-        down = np.minimum(bottom[best], bottom[rest]) - np.maximum(top[best], top[rest])
+    kept: list[int] = []
+    landmarks: list[Array] = []
+    while len(order) and faces.scores[order[0]] >= threshold:
+        best = order[0]
+        across = np.minimum(right[best], right[order]) - np.maximum(left[best], left[order])
+        down = np.minimum(bottom[best], bottom[order]) - np.maximum(top[best], top[order])
         shared = np.maximum(across, 0) * np.maximum(down, 0)
-        order = rest[shared <= overlap * (area[best] + area[rest] - shared)]
-    return Faces(faces.boxes[kept], faces.landmarks[kept], faces.scores[kept])
+        overlap = shared / (area[best] + area[order] - shared)
+        voters = order[overlap >= VOTE_OVERLAP]
+        kept.append(int(best))
+        landmarks.append(np.average(faces.landmarks[voters], axis=0, weights=faces.scores[voters] ** 2))
+        order = order[overlap <= OVERLAP]
+    if not kept:
+        return join([])
+    return Faces(faces.boxes[kept], np.stack(landmarks).astype(np.float32), faces.scores[kept])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -25,19 +25,22 @@ TEMPLATE = ((0.29, 0.318), (0.71, 0.318), (0.5, 0.556), (0.317, 0.75), (0.683, 0
 shape is the median of the landmarks on FairFace's training pictures, made symmetric."""
 
 _FACE_PIXELS = 16
-_SECOND_LOOK = 4
+_SECOND_ZOOM = 4
+_LARGEST_ZOOM = 2.0
 _LONGEST_SIDE = 2048
 _PYRAMID_FROM = 320
-_WELL_RESOLVED = 48.0
-_WINDOW_FACE = 110.0
-_WINDOW_REACH = 0.75
-_LARGEST_ZOOM = 2.0
-_SURE = 0.92
-_TURNED_BY = 0.01
-_CONFIRMED = 0.5
-_CONFIRMED_TURNED = 0.7
-_CONFIRMED_SECOND = 0.8
 _CANDIDATES = 3
+
+_WINDOW = 96
+_WINDOW_POINTS = tuple((0.5 + (x - 0.5) * 0.7, 0.52 + (y - 0.535) * 0.7) for x, y in TEMPLATE)
+_LOOKS_CLOSER = 2
+_SURE = 0.9
+_TURNED_BY = 0.01
+_FIRST = (0.5, 0.75)
+_FIRST_TURNED = (0.7, 1.0)
+_SECOND = (0.8, 1.0)
+"""Scores needed, for the first look, its turns and the second look: of a face looked at closer, and of one that need
+not show there again."""
 
 Points = npt.NDArray[np.float64]
 
@@ -141,8 +144,9 @@ def find(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Find
 
     The picture is reduced until the smallest face sought has 16 pixels. Where that shows no face, the quarter turns
     are tried (photos that lie on their side without saying so), then four times the resolution. The largest face is
-    looked at again in a window of its own wherever it was small, huge or unsure: there it must show again, and the
-    turn under which it scores best is taken for upright, since the detector's landmarks always claim to be upright.
+    looked at again, twice, in a window that is turned and scaled to it: there it must show again, its landmarks become
+    exact, and the turn under which it scores best is taken for upright, since the detector's landmarks always claim to
+    be upright.
 
     Parameters
     ----------
@@ -154,16 +158,16 @@ def find(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Find
         Smallest face sought first, as a share of the picture's shorter side, above 0 and up to 1.
     """
     first = min(1.0, _scale(pixels, min_face))
-    looks = [(first, 0, _CONFIRMED), *((first, turn, _CONFIRMED_TURNED) for turn in (1, 3, 2))]
-    second = min(_LARGEST_ZOOM, _scale(pixels, min_face / _SECOND_LOOK))
+    looks = [(first, 0, _FIRST), *((first, turn, _FIRST_TURNED) for turn in (1, 3, 2))]
+    second = min(_LARGEST_ZOOM, _scale(pixels, min_face / _SECOND_ZOOM))
     if second > first:
-        looks += [(second, turn, _CONFIRMED_SECOND) for turn in (0, 1, 3, 2)]
+        looks += [(second, turn, _SECOND) for turn in (0, 1, 3, 2)]
     resized: dict[float, Pixels] = {}
-    for scale, turn, confirmed in looks:
+    for scale, turn, needed in looks:
         if scale not in resized:
             resized[scale] = _resized(pixels, scale)
         faces = _detect(np.rot90(resized[scale], turn), detector)
-        finding = _largest(np.rot90(pixels, turn), faces, scale, detector, confirmed)
+        finding = _largest(np.rot90(pixels, turn), faces, scale, detector, needed)
         if finding.face is not None:
             height, width = pixels.shape[:2]
             return Finding(finding.count, _turned_back(finding.face, turn, width, height))
@@ -197,14 +201,12 @@ def _detect(pixels: Pixels, detector: Detector) -> Faces:
     return detector.detect_pyramid(pixels) if max(pixels.shape[:2]) > _PYRAMID_FROM else detector.detect(pixels)
 
 
-def _largest(pixels: Pixels, faces: Faces, scale: float, detector: Detector, confirmed: float) -> Finding:
-    """Return the largest face that holds in a second look, and how many faces are left with it."""
+def _largest(pixels: Pixels, faces: Faces, scale: float, detector: Detector, needed: tuple[float, float]) -> Finding:
+    """Return the largest face that holds when looked at closer, and how many faces are left with it."""
     largest_first = np.argsort(-faces.boxes[:, 2] * faces.boxes[:, 3], kind="stable")
     for rejected, k in enumerate(largest_first[:_CANDIDATES]):
         coarse = _face(faces.boxes[k] / scale, faces.landmarks[k] / scale, float(faces.scores[k]))
-        resolved = max(faces.boxes[k, 2], faces.boxes[k, 3]) >= _WELL_RESOLVED
-        sure = resolved and coarse.score >= _SURE
-        face = coarse if sure else _look_closer(pixels, coarse, detector, confirmed)
+        face = _look_closer(pixels, coarse, detector, *needed)
         if face is not None:
             return Finding(len(faces) - rejected, face)
     return Finding(0, None)
@@ -215,47 +217,56 @@ def _face(box: npt.NDArray[np.floating], landmarks: npt.NDArray[np.floating], sc
     return Face((left, top, width, height), landmarks.astype(np.float64), score)
 
 
-def _look_closer(pixels: Pixels, coarse: Face, detector: Detector, confirmed: float) -> Face | None:
-    """Detect again around one face, brought to a size that suits the detector, in all four turns unless it is sure."""
-    rows, columns = pixels.shape[:2]
-    left, top, across, down = coarse.box
-    middle, side = np.array([left + across / 2, top + down / 2]), max(across, down)
-    zoom = min(_WINDOW_FACE / side, _LARGEST_ZOOM)
-    start = np.clip(np.floor(middle - _WINDOW_REACH * side), 0, (columns - 1, rows - 1)).astype(int)
-    end = np.clip(np.ceil(middle + _WINDOW_REACH * side), start + 1, (columns, rows)).astype(int)
-    window = _resized(pixels[start[1] : end[1], start[0] : end[0]], zoom)
-    size = window.shape[1], window.shape[0]
-    stretch = (end - start) / size
-    best: Face | None = None
-    for turn in (0, 1, 3, 2):
-        centre = _turn((middle - start) / stretch, turn, *size)
-        face = _holding(detector.detect(np.rot90(window, turn), confirmed), centre)
-        if face is not None and (best is None or face.score > best.score + _TURNED_BY):
-            best = _turned_back(face, turn, *size)
-        if turn == 0 and best is not None:
-            if best.score >= _SURE:
-                break
-            if best.score < coarse.score:
-                best = replace(best, score=coarse.score)
-    if best is None:
-        return None
-    x, y = np.array(best.box[:2]) * stretch + start
-    width, height = np.array(best.box[2:]) * stretch
-    return Face((float(x), float(y), float(width), float(height)), best.landmarks * stretch + start, best.score)
+def _look_closer(pixels: Pixels, face: Face, detector: Detector, confirmed: float, trusted: float) -> Face | None:
+    """Detect a face again in a window turned, scaled and shifted to it; return None where it does not show there.
+
+    Each look starts from the landmarks of the one before. Since the window is the same for every framing of the
+    picture, so are the detector's errors, and so is the crop. Where the first look is not sure, the window is looked
+    at in all four turns, and the turn that scores best holds. A face of at least the score `trusted` need not show
+    again.
+    """
+    target = np.array(_WINDOW_POINTS) * _WINDOW
+    for look in range(_LOOKS_CLOSER):
+        matrix, _ = similarity(face.landmarks, target)
+        window = sample(pixels, matrix, _WINDOW, _WINDOW, border=cv2.BORDER_CONSTANT, finest=2)
+        seen = _central(detector.detect(window, confirmed))
+        if look == 0 and (seen is None or seen.score < _SURE):
+            turned = _best_turn(window, detector, confirmed)
+            upright = max(face.score, seen.score if seen else 0.0)
+            if turned is not None and turned.score > upright + _TURNED_BY:
+                seen = turned
+        if seen is None:
+            return face if look > 0 or face.score >= trusted else None
+        face = _moved(seen, matrix)
+    return face
 
 
-def _holding(faces: Faces, point: Points) -> Face | None:
-    """Return the best face whose box holds a point, if one does."""
+def _best_turn(window: Pixels, detector: Detector, confirmed: float) -> Face | None:
+    """Return the best of the faces that a window shows when it is seen in its three other turns."""
+    found = [
+        _turned_back(seen, turn, _WINDOW, _WINDOW)
+        for turn in (1, 3, 2)
+        if (seen := _central(detector.detect(np.rot90(window, turn), confirmed))) is not None
+    ]
+    return max(found, key=lambda face: face.score, default=None)
+
+
+def _central(faces: Faces) -> Face | None:
+    """Return the best face whose box holds the middle of the window, if one does."""
+    middle = _WINDOW / 2
     for box, landmarks, score in zip(faces.boxes, faces.landmarks, faces.scores, strict=True):
-        if np.all(box[:2] <= point) and np.all(box[:2] + box[2:] >= point):
+        if np.all(box[:2] <= middle) and np.all(box[:2] + box[2:] >= middle):
             return _face(box, landmarks, float(score))
     return None
 
 
-def _turn(point: Points, turn: int, width: int, height: int) -> Points:
-    """Return where a point of a picture of this width and height lies in `np.rot90(picture, turn)`."""
-    x, y = point
-    return np.array({0: (x, y), 1: (y, width - x), 2: (width - x, height - y), 3: (height - y, x)}[turn])
+def _moved(face: Face, matrix: Points) -> Face:
+    """Return a face seen in a window in the picture's coordinates, given the matrix from the picture to the window."""
+    inverse = np.linalg.inv(matrix[:, :2])
+    size = np.array(face.box[2:]) * math.sqrt(abs(float(np.linalg.det(inverse))))
+    middle = inverse @ (np.array(face.box[:2]) + np.array(face.box[2:]) / 2 - matrix[:, 2])
+    landmarks = (face.landmarks - matrix[:, 2]) @ inverse.T
+    return _face(np.concatenate([middle - size / 2, size]), landmarks, face.score)
 
 
 def _turned_back(face: Face, turn: int, width: int, height: int) -> Face:
@@ -329,8 +340,16 @@ def align(
     return _coloured(sample(pixels, matrix, width, height), colour)
 
 
-def sample(pixels: Pixels, matrix: npt.ArrayLike, width: int, height: int) -> Pixels:
-    """Return an affine view of a picture, area-averaged so that nothing aliases, its border pixels repeated outside.
+def sample(
+    pixels: Pixels,
+    matrix: npt.ArrayLike,
+    width: int,
+    height: int,
+    *,
+    border: int = cv2.BORDER_REPLICATE,
+    finest: int = 4,
+) -> Pixels:
+    """Return an affine view of a picture, area-averaged so that nothing aliases.
 
     Parameters
     ----------
@@ -341,16 +360,18 @@ def sample(pixels: Pixels, matrix: npt.ArrayLike, width: int, height: int) -> Pi
         left pixel.
     width, height : int
         Size of the view.
+    border : int
+        What lies outside the picture, as OpenCV's border types: by default its border pixels, repeated.
+    finest : int
+        Most samples along each side of a pixel of the view; what exceeds them is averaged beforehand.
     """
     forward = np.asarray(matrix, np.float64)
     reduction = 1 / math.sqrt(abs(float(np.linalg.det(forward[:, :2]))))
-    fine = min(max(math.ceil(reduction), 1), 4)
+    fine = min(max(math.ceil(reduction), 1), finest)
     region, forward = _region(pixels, forward, width, height, reduction / fine)
     forward = forward * fine
     forward[:, 2] += forward[:, :2] @ (0.5, 0.5) - 0.5
-    view = cv2.warpAffine(
-        region, forward, (width * fine, height * fine), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    view = cv2.warpAffine(region, forward, (width * fine, height * fine), flags=cv2.INTER_LINEAR, borderMode=border)
     if fine > 1:
         view = cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(view, np.uint8)

@@ -1,0 +1,199 @@
+"""Claims about the command label-images: what it prints, and one line of advice for every bad call."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from labeler import __version__, cli
+from labeler.cli import main
+from labeler.table import read
+from tests.labeler.pictures import save, scene
+from tests.packs import write_pack
+
+WHOLE = ["--face", "whole"]
+"""What makes the picture the crop."""
+
+CALL = [sys.executable, "-c", "from labeler.cli import main; main()"]
+
+
+def run(*arguments: str | Path) -> Result:
+    """Call the command in this process."""
+    return CliRunner().invoke(main, [*map(str, arguments), *WHOLE])
+
+
+def label(store: Path, out: Path, pack_folder: Path, *more: str) -> Result:
+    """Label a store with a tiny pack, and check that it went well."""
+    result = run(store, "--out", out, "--models", pack_folder, *more)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_the_summary_counts_and_gives_an_example_of_each_failure(
+    store: Path, tmp_path: Path, pack_folder: Path
+) -> None:
+    (store / "cut.jpg").write_bytes(save(scene(), "JPEG")[:300])
+    (store / "empty.png").touch()
+    (store / "anim.gif").write_bytes(b"GIF89a" + bytes(40))
+    result = label(store, tmp_path / "out.parquet", pack_folder)
+    first, *rest = result.stdout.splitlines()
+    assert first.startswith("8 files: 5 labelled, 3 failed (2 corrupt, 1 unsupported), ")
+    assert first.endswith(f"images per second -> {tmp_path / 'out.parquet'}")
+    assert rest[0].startswith("  corrupt, for example cut.jpg: jpeg: ")
+    assert rest[1] == "  unsupported, for example anim.gif: gif images are not supported"
+    assert result.stderr == ""
+
+
+def test_json_gives_the_summary_to_a_scheduler(store: Path, tmp_path: Path, pack_folder: Path) -> None:
+    document = json.loads(label(store, tmp_path / "out.parquet", pack_folder, "--json").stdout)
+    assert (document["files"], document["labelled"], document["failed"]) == (5, 5, {})
+    assert document["table"] == str(tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize("workers", ["1", "2", "4"])
+def test_the_number_of_workers_changes_no_byte(store: Path, tmp_path: Path, pack_folder: Path, workers: str) -> None:
+    label(store, tmp_path / "one.parquet", pack_folder)
+    label(store, tmp_path / "other.parquet", pack_folder, "--workers", workers)
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "other.parquet").read_bytes()
+
+
+def test_a_name_cannot_rewrite_the_terminal(tmp_path: Path, pack_folder: Path) -> None:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    (folder / "\x1b[2Jevil\n\udcff.jpg").touch()
+    lines = label(folder, tmp_path / "out.parquet", pack_folder).stdout.splitlines()
+    assert len(lines) == 2
+    assert "\\x1b[2Jevil\\n" in lines[1]
+    assert all(line.isprintable() for line in lines)
+
+
+def assert_one_line(result: Result | subprocess.CompletedProcess[str], code: int, words: list[str]) -> None:
+    """Check that a bad call ended with a code and one line on stderr that holds some words."""
+    exit_code = result.exit_code if isinstance(result, Result) else result.returncode
+    assert exit_code == code, result.stderr
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("label-images: ")
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def test_a_bad_call_ends_with_one_line_that_names_the_thing_and_what_to_do(
+    store: Path, tmp_path: Path, pack_folder: Path
+) -> None:
+    out = tmp_path / "out.parquet"
+    (tmp_path / "empty").mkdir()
+    calls: list[tuple[list[Any], list[str]]] = [
+        ([tmp_path / "missing", "--out", out], ["missing", "no such folder", "name the folder"]),
+        ([store / "a.jpg", "--out", out], ["a.jpg", "is a file", "name the folder"]),
+        ([store, "--out", tmp_path / "none" / "x.parquet"], ["none", "does not exist", "make it"]),
+        ([store, "--out", tmp_path / "empty"], ["empty", "is a folder", "name a file"]),
+        ([store, "--out", "/dev/null"], ["/dev/null", "not a regular file", "name a file"]),
+        ([tmp_path / "mis\nsing", "--out", out], ["mis\\nsing", "no such folder"]),
+        ([tmp_path / "mis\udcffsing", "--out", out], ["mis", "no such folder"]),
+        ([tmp_path / ("n" * 300), "--out", out], ["name another folder"]),
+    ]
+    for arguments, words in calls:
+        assert_one_line(run(*arguments, "--models", pack_folder), 2, words)
+    for folder, words in [("nowhere", ["no model pack"]), ("empty", ["no model pack", "--models"])]:
+        assert_one_line(run(store, "--out", out, "--models", tmp_path / folder), 2, [folder, *words])
+    assert not out.exists()
+
+
+def test_a_damaged_pack_ends_with_one_line(store: Path, tmp_path: Path) -> None:
+    folder = write_pack(tmp_path / "pack")
+    manifest = (folder / "pack.json").read_text()
+    cases = {
+        "not JSON": manifest[:-20],
+        "temperature": manifest.replace('"temperature": 1.0', '"temperature": -1.0', 1),
+        "'licence' is missing": manifest.replace('"licence"', '"license"'),
+        "SHA-256": manifest.replace('"sha256": "', '"sha256": "0'),
+    }
+    for words, text in cases.items():
+        (folder / "pack.json").write_text(text)
+        result = run(store, "--out", tmp_path / "out.parquet", "--models", folder)
+        assert_one_line(result, 2, [words, str(folder), "anew"])
+
+
+def test_a_full_disk_ends_with_one_line_and_code_1(
+    store: Path, tmp_path: Path, pack_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = run(store, "--out", tmp_path / "out.parquet", "--models", pack_folder)
+    assert_one_line(result, 1, ["out.parquet", "No space left on device", "no table was written"])
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_an_interrupt_ends_with_code_130_and_the_old_table(
+    store: Path, tmp_path: Path, pack_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label(store, tmp_path / "out.parquet", pack_folder)
+    before = (tmp_path / "out.parquet").read_bytes()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "label_store", interrupt)
+    result = run(store, "--out", tmp_path / "out.parquet", "--models", pack_folder)
+    assert_one_line(result, 130, ["interrupted", "as it was"])
+    assert (tmp_path / "out.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [["--workers", "-1"], ["--workers", "many"], ["--unknown"]])
+def test_an_option_that_is_wrong_ends_with_code_2(store: Path, tmp_path: Path, arguments: list[str]) -> None:
+    result = run(store, "--out", tmp_path / "out.parquet", *arguments)
+    assert result.exit_code == 2
+    assert arguments[0] in result.stderr
+
+
+def test_help_explains_every_option() -> None:
+    result = CliRunner().invoke(main, ["--help"])
+    assert result.exit_code == 0
+    for option in main.params:
+        assert option.name in ("store", "help") or getattr(option, "help", None), option.name
+    assert "Example: label-images" in result.stdout
+
+
+def test_version_is_the_packages() -> None:
+    assert __version__ in CliRunner().invoke(main, ["--version"]).stdout
+
+
+def test_a_real_process_labels_a_store(store: Path, tmp_path: Path, pack_folder: Path, checkout: Path) -> None:
+    done = subprocess.run(
+        [*CALL, str(store), "--out", "out.parquet", "--models", str(pack_folder), *WHOLE],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(checkout)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.endswith("-> out.parquet\n")
+    assert read(tmp_path / "out.parquet").rows.num_rows == 5
+
+
+@pytest.mark.parametrize("name", ["missing", "mis\nsing", "mis\udcffsing"])
+def test_a_real_process_ends_a_bad_call_with_one_line(
+    tmp_path: Path, pack_folder: Path, checkout: Path, name: str
+) -> None:
+    done = subprocess.run(
+        [*CALL, str(tmp_path / name), "--out", "out.parquet", "--models", str(pack_folder), *WHOLE],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(checkout)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert_one_line(done, 2, ["no such folder"])

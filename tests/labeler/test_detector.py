@@ -1,0 +1,88 @@
+"""The face detector: its files are checked, its boxes fit the pixels they were found in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skimage import data
+
+from labeler.detector import Detector, Faces, join, suppress
+from labeler.errors import PackError
+from labeler.pack import models_folder
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector.load()
+
+
+def faces(*rows: tuple[float, float, float, float, float]) -> Faces:
+    values = np.array(rows, np.float32).reshape(-1, 5)
+    return Faces(values[:, :4], np.zeros((len(values), 5, 2), np.float32), values[:, 4])
+
+
+def test_a_portrait_has_one_face_with_eyes_above_the_mouth(detector: Detector) -> None:
+    found = detector.detect(np.asarray(data.astronaut()))
+    assert len(found) == 1
+    right_eye, left_eye, nose, right_mouth, left_mouth = found.landmarks[0]
+    assert right_eye[0] < nose[0] < left_eye[0]
+    assert max(right_eye[1], left_eye[1]) < nose[1] < min(right_mouth[1], left_mouth[1])
+    left, top, width, height = found.boxes[0]
+    assert np.all(found.landmarks[0] > [left, top])
+    assert np.all(found.landmarks[0] < [left + width, top + height])
+
+
+def test_padding_to_a_multiple_of_32_does_not_move_the_face(detector: Detector) -> None:
+    portrait = np.asarray(data.astronaut())
+    trimmed = detector.detect(portrait[:493, :501])
+    assert np.allclose(trimmed.boxes[0], detector.detect(portrait).boxes[0], atol=2)
+
+
+def test_a_face_too_large_for_one_look_is_found_at_half_the_size(detector: Detector) -> None:
+    portrait = np.asarray(data.astronaut())[30:230, 120:320].repeat(6, 0).repeat(6, 1)
+    assert len(detector.detect_pyramid(portrait)) == 1
+    assert detector.detect_pyramid(portrait).boxes[0, 2] > 400
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (33, 31)])
+def test_no_picture_is_too_small(detector: Detector, shape: tuple[int, int]) -> None:
+    assert len(detector.detect(np.zeros((*shape, 3), np.uint8))) == 0
+
+
+def test_of_overlapping_boxes_the_best_is_kept() -> None:
+    kept = suppress(faces((0, 0, 10, 10, 0.8), (1, 1, 10, 10, 0.9), (40, 40, 10, 10, 0.7)))
+    assert kept.scores.tolist() == pytest.approx([0.9, 0.7])
+
+
+def test_joining_nothing_gives_no_faces() -> None:
+    assert len(join([])) == 0
+
+
+def test_scaling_moves_boxes_and_keeps_scores() -> None:
+    scaled = faces((1, 2, 3, 4, 0.5)).scaled(2)
+    assert scaled.boxes.tolist() == [[2, 4, 6, 8]]
+    assert scaled.scores.tolist() == [0.5]
+
+
+@pytest.mark.parametrize("damage", ["network", "manifest", "missing", "refused"])
+def test_a_damaged_detector_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "yunet"
+    shutil.copytree(models_folder() / "yunet", folder)
+    if damage == "network":
+        (folder / "yunet.onnx").write_bytes(b"something else")
+    elif damage == "manifest":
+        (folder / "detector.json").write_text("{}")
+    elif damage == "missing":
+        (folder / "yunet.onnx").unlink()
+    else:
+        content = b"no network"
+        (folder / "yunet.onnx").write_bytes(content)
+        manifest = json.loads((folder / "detector.json").read_text()) | {"sha256": hashlib.sha256(content).hexdigest()}
+        (folder / "detector.json").write_text(json.dumps(manifest))
+    with pytest.raises(PackError, match=r"yunet.*;|onnxruntime refuses"):
+        Detector.load(folder)

@@ -1,0 +1,220 @@
+"""From picture to crop: the face is found however the photo lies, and lands where the pack wants it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from skimage import data
+
+from labeler.decode import Pixels
+from labeler.detector import Detector
+from labeler.faces import TEMPLATE, Cropper, Face, align, find, sample, search, similarity, whole_crop
+from labeler.pack import Pack, read_manifest
+from labeler.pipeline import Options, label_store
+from tests.packs import write_pack
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector.load()
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Pixels:
+    return np.asarray(data.astronaut())
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    return Pack.load(write_pack(tmp_path_factory.mktemp("pack"), framing="landmarks"))
+
+
+def turned_landmarks(landmarks: np.ndarray[tuple[int, int], np.dtype[np.float64]], turn: int, side: int) -> Pixels:
+    """Return where landmarks of a square picture lie after `np.rot90(picture, turn)`."""
+    for _ in range(turn):
+        landmarks = np.stack([landmarks[:, 1], side - landmarks[:, 0]], 1)
+    return landmarks
+
+
+@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+def test_a_photo_on_its_side_gives_the_same_crop(detector: Detector, portrait: Pixels, turn: int) -> None:
+    upright = find(portrait, detector).face
+    assert upright is not None
+    face = find(np.ascontiguousarray(np.rot90(portrait, turn)), detector).face
+    assert face is not None
+    expected = turned_landmarks(upright.landmarks, turn, 512)
+    assert np.abs(face.landmarks - expected).max() < 4
+    assert abs((face.roll - upright.roll + 90 * turn + 180) % 360 - 180) < 6
+    crops = [
+        align(np.rot90(portrait, turn), face.landmarks, TEMPLATE, 48, 48, "gray").astype(int),
+        align(portrait, upright.landmarks, TEMPLATE, 48, 48, "gray").astype(int),
+    ]
+    assert np.abs(crops[0] - crops[1]).mean() < 6
+
+
+def test_a_small_face_in_a_large_picture_is_found_with_more_resolution(detector: Detector, portrait: Pixels) -> None:
+    canvas = np.full((1500, 1500, 3), 90, np.uint8)
+    canvas[900:1156, 200:456] = cv2.resize(portrait, (256, 256), interpolation=cv2.INTER_AREA)
+    finding = find(canvas, detector)
+    assert finding.count == 1
+    assert finding.face is not None
+    assert 200 < finding.face.box[0] < 456
+    assert 900 < finding.face.box[1] < 1156
+
+
+def test_the_largest_of_several_faces_is_labelled(detector: Detector, portrait: Pixels) -> None:
+    canvas = np.full((512, 900, 3), 128, np.uint8)
+    canvas[:512, :512] = portrait
+    canvas[100:356, 600:856] = cv2.resize(portrait, (256, 256), interpolation=cv2.INTER_AREA)
+    finding = find(canvas, detector)
+    assert finding.count == 2
+    assert finding.face is not None
+    assert finding.face.box[0] < 512
+    assert len(search(canvas, detector)) == 2
+
+
+def test_a_face_cut_by_the_edge_is_found_and_its_crop_repeats_the_border(detector: Detector, portrait: Pixels) -> None:
+    cut = np.ascontiguousarray(portrait[85:, 190:])
+    face = find(cut, detector).face
+    assert face is not None
+    assert min(face.box[:2]) < 12
+    assert align(cut, face.landmarks, TEMPLATE, 48, 48, "gray").std() > 20
+
+
+def people_free() -> list[Pixels]:
+    """Pictures in which nobody is: photos, textures, noise, text and checker boards."""
+    photos = ("brick", "cell", "chelsea", "clock", "coffee", "coins", "grass", "gravel", "horse", "hubble_deep_field")
+    photos += ("immunohistochemistry", "moon", "page", "retina", "rocket", "text")
+    pictures = [np.asarray(getattr(data, name)()) for name in photos]
+    pictures = [np.uint8(255 * picture) if picture.dtype == bool else picture for picture in pictures]
+    rng = np.random.default_rng(3)
+    for size in (64, 224, 500):
+        cells = np.add.outer(np.arange(size) // 16, np.arange(size) // 16) % 2
+        shade = cv2.resize(rng.integers(0, 256, (5, 5)).astype(np.uint8), (size, size), interpolation=cv2.INTER_CUBIC)
+        writing = np.full((size, size), 255, np.uint8)
+        for row in range(20, size, 30):
+            cv2.putText(writing, "The quick brown fox", (4, row), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 0, 2)
+        discs = np.full((size, size), 200, np.uint8)
+        for _ in range(12):
+            centre, radius = rng.integers(0, size, 2).tolist(), int(rng.integers(4, size // 4))
+            cv2.circle(discs, centre, radius, int(rng.integers(0, 255)), -1)
+        pictures += [np.uint8(255 * cells), rng.integers(0, 256, (size, size, 3)).astype(np.uint8), shade]
+        pictures += [writing, discs]
+    return [picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, 2) for picture in pictures]
+
+
+def test_where_nobody_is_nothing_is_labelled(detector: Detector) -> None:
+    pictures = people_free()
+    assert len(pictures) >= 30
+    assert [find(picture[..., :3], detector).count for picture in pictures] == [0] * len(pictures)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 10_000), (10_000, 1), (16, 16)])
+def test_odd_pictures_have_no_face_and_do_no_harm(detector: Detector, shape: tuple[int, int]) -> None:
+    assert find(np.full((*shape, 3), 200, np.uint8), detector).face is None
+
+
+def test_a_picture_of_36_megapixels_is_searched(detector: Detector, portrait: Pixels) -> None:
+    canvas = np.full((6000, 6000, 3), 60, np.uint8)
+    canvas[1000:4072, 1000:4072] = cv2.resize(portrait, (3072, 3072), interpolation=cv2.INTER_LINEAR)
+    face = find(canvas, detector).face
+    assert face is not None
+    assert face.box[2] == pytest.approx(6 * 92, rel=0.2)
+
+
+def test_landmarks_land_where_the_framing_wants_them(detector: Detector, portrait: Pixels) -> None:
+    face = find(portrait, detector).face
+    assert face is not None
+    crop = align(portrait, face.landmarks, TEMPLATE, 192, 192, "rgb")
+    again = find(np.ascontiguousarray(cv2.copyMakeBorder(crop, 64, 64, 64, 64, cv2.BORDER_REPLICATE)), detector).face
+    assert again is not None
+    assert np.abs((again.landmarks - 64) / 192 - np.array(TEMPLATE)).max() < 0.06
+
+
+def test_quality_is_high_for_a_frontal_face_and_low_for_nonsense() -> None:
+    points = np.array(TEMPLATE) * 100
+    assert Face((0, 0, 100, 100), points, 0.9).quality == pytest.approx(1)
+    assert Face((0, 0, 100, 100), points[[3, 1, 0, 4, 2]], 0.9).quality < 0.5
+
+
+def test_similarity_recovers_turn_scale_and_shift() -> None:
+    source = np.array(TEMPLATE)
+    turn = 3 * np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
+    matrix, residual = similarity(source, source @ turn.T + [5, -2])
+    assert matrix == pytest.approx(np.column_stack([turn, [5, -2]]))
+    assert residual == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 7, 40])
+def test_a_reduced_view_keeps_the_average_of_a_fine_pattern(factor: int) -> None:
+    fine = np.uint8(255 * (np.add.outer(np.arange(480), np.arange(480)) % 2))
+    side = 480 // factor
+    view = sample(fine, np.array([[1 / factor, 0, 0], [0, 1 / factor, 0]]), side, side)
+    if factor == 1:
+        assert np.array_equal(view, fine)
+    else:
+        assert np.abs(view[2:-2, 2:-2].astype(float) - 127.5).max() < 45
+        assert view.mean() == pytest.approx(127.5, abs=3)
+
+
+def test_a_view_far_outside_repeats_the_corner() -> None:
+    picture = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    assert np.all(sample(picture, np.array([[1.0, 0, 100], [0, 1.0, 100]]), 8, 8) == picture[0, 0])
+
+
+@pytest.mark.parametrize("colour", ["gray", "rgb"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (48, 48), (300, 20)])
+def test_a_whole_crop_has_the_packs_shape(size: tuple[int, int], colour: str) -> None:
+    crop = whole_crop(np.full((*size, 3), 77, np.uint8), 48, 32, colour)
+    assert crop.shape == ((32, 48) if colour == "gray" else (32, 48, 3))
+    assert np.all(crop == 77)
+
+
+def test_whole_crops_ask_for_no_detector(tmp_path: Path) -> None:
+    manifest = read_manifest(write_pack(tmp_path, framing="landmarks"))
+    assert Cropper.of(manifest, "whole").detector is None
+    assert "yunet" in Cropper.of(manifest).version
+    assert "yunet" not in Cropper.of(manifest, "whole").version
+
+
+def test_exif_orientations_give_one_and_the_same_row(tmp_path: Path, portrait: Pixels, pack: Pack) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    stored = {1: portrait, 2: portrait[:, ::-1], 3: portrait[::-1, ::-1], 4: portrait[::-1]}
+    sideways = zip((5, 6, 7, 8), (1, 2, 3, 4), strict=True)
+    stored |= {turned: np.swapaxes(stored[flat], 0, 1) for turned, flat in sideways}
+    for orientation, pixels in stored.items():
+        exif = Image.Exif()
+        exif[274] = orientation
+        content = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(pixels)).save(content, "PNG", exif=exif)
+        (store / f"{orientation}.png").write_bytes(content.getvalue())
+    label_store(store, tmp_path / "labels.parquet", pack)
+    rows = pd.read_parquet(tmp_path / "labels.parquet").drop(columns=["path", "size_bytes", "mtime_ns"])
+    assert len(rows) == 8
+    assert (rows["status"] == "ok").all()
+    assert len(rows.astype(str).drop_duplicates()) == 1
+
+
+def test_a_cat_gets_a_row_without_labels(tmp_path: Path, pack: Pack) -> None:
+    Image.fromarray(np.asarray(data.chelsea())).save(tmp_path / "cat.png")
+    summary = label_store(tmp_path, tmp_path / "labels.parquet", pack, Options(workers=1))
+    assert summary.failed == {"no_face": 1}
+    row = pd.read_parquet(tmp_path / "labels.parquet").iloc[0]
+    assert row["faces"] == 0
+    assert pd.isna(row["gender"])
+    assert pd.isna(row["face_score"])
+    assert row["width"] == 451
+    assert row["phash"] > 0
+
+
+def test_faces_are_found_in_almost_every_photo_of_people(shared_data: Path, detector: Detector) -> None:
+    paths = sorted((shared_data / "fairface" / "val").iterdir())[::10]
+    found = sum(find(np.asarray(Image.open(path)), detector).face is not None for path in paths)
+    assert found / len(paths) >= 0.98

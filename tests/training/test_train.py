@@ -1,0 +1,282 @@
+"""Training and export, on tiny pictures: resumption, settings, and the same numbers in torch and onnxruntime."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+torch = pytest.importorskip("torch", reason="torch is not installed; install the extra [train]")
+
+from torch import Tensor  # noqa: E402 (only where torch is there)
+
+from labeler.errors import LabelerError  # noqa: E402
+from labeler.pack import Pack, softmax  # noqa: E402
+from labeler.taxonomy import ATTRIBUTES, FAIRFACE  # noqa: E402
+from training.cli import main  # noqa: E402
+from training.export import export_pack, onnx_bytes  # noqa: E402
+from training.networks import NETWORKS, NormaliseContrast, Shape, build, parameter_count  # noqa: E402
+from training.parallel import Replicas, as_input  # noqa: E402
+from training.pictures import whole_pictures  # noqa: E402
+from training.settings import Settings, read_settings  # noqa: E402
+from training.sources import TrainingData  # noqa: E402
+from training.train import (  # noqa: E402
+    Run,
+    cut_validation,
+    learning_rate,
+    read_trained,
+    sampling_weights,
+    soft_cross_entropy,
+    target_tables,
+)
+
+CLASSES = {name: len(FAIRFACE.classes[name]) for name in ATTRIBUTES}
+TINY = Settings(
+    network="logistic", width=12, height=12, framing="whole", epochs=3, batch=8, validation=10, mixed_precision=False
+)
+SOURCE = {"name": "Tiny", "licence": "CC0-1.0", "url": "https://example.org"}
+
+
+def tiny_data(count: int = 40) -> TrainingData:
+    rng = np.random.default_rng(3)
+    labels = {name: rng.integers(0, size, count) for name, size in CLASSES.items()}
+    pixels = rng.integers(0, 256, (count, 24, 24), dtype=np.uint8)
+    pixels[:, :12] = (pixels[:, :12] // 4) + 180 * labels["gender"][:, None, None].astype(np.uint8)
+    return TrainingData(whole_pictures(pixels), labels, FAIRFACE, [SOURCE])
+
+
+@pytest.mark.parametrize(("name", "count"), [("cnn-128", 728_194), ("cnn-1024", 5_375_746), ("cnn-128-128", 744_706)])
+def test_the_published_networks_have_as_many_parameters_as_published(name: str, count: int) -> None:
+    assert parameter_count(build(name, Shape(48, 48, 1, {"gender": 2}))) == count
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_every_network_gives_the_same_in_torch_and_onnxruntime(name: str, tmp_path: Path) -> None:
+    import onnxruntime
+
+    torch.manual_seed(0)
+    network = build(name, Shape(48, 48, 1, CLASSES)).train()
+    crops = np.random.default_rng(0).integers(0, 256, (5, 1, 48, 48), dtype=np.uint8)
+    network(as_input(crops))
+    network.eval()
+    content = onnx_bytes(network, 1, 48, 48)
+    assert content == onnx_bytes(network, 1, 48, 48)
+    assert str(Path.cwd()).encode() not in content
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    inputs = (crops / np.float32(255)).astype(np.float32)
+    outputs = session.run(list(ATTRIBUTES), {"crops": inputs})
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(inputs))
+    for attribute, values in zip(ATTRIBUTES, outputs, strict=True):
+        assert values.shape == (5, CLASSES[attribute])
+        np.testing.assert_allclose(values, expected[attribute].numpy(), atol=1e-4)
+
+
+def test_contrast_and_brightness_hardly_change_what_the_residual_network_sees() -> None:
+    torch.manual_seed(0)
+    normalise = NormaliseContrast()
+    crop = torch.rand(1, 1, 48, 48)
+    assert torch.allclose(normalise(0.5 * crop + 0.3), normalise(crop), atol=0.15)
+    assert torch.isfinite(normalise(torch.zeros(1, 1, 48, 48))).all()
+
+
+def test_an_unknown_network_is_refused_by_name() -> None:
+    with pytest.raises(LabelerError, match="--network resnet"):
+        build("resnet", Shape(48, 48, 1, CLASSES))
+
+
+@pytest.mark.parametrize("network", ["logistic", "residual"])
+def test_a_resumed_run_ends_with_the_same_weights_as_an_undisturbed_one(
+    network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(1)
+    settings = replace(TINY, network=network)
+    data = tiny_data()
+    whole = Run(data, settings, tmp_path / "whole")
+    whole.train()
+
+    class StoppedError(Exception):
+        pass
+
+    first = Run(data, settings, tmp_path / "parts")
+    epoch = first._epoch
+
+    def stops_in_second(number: int, *, progress: bool) -> dict[str, float]:
+        if number == 1:
+            raise StoppedError
+        return epoch(number, progress=progress)
+
+    monkeypatch.setattr(first, "_epoch", stops_in_second)
+    with pytest.raises(StoppedError):
+        first.train()
+    second = Run(data, settings, tmp_path / "parts")
+    assert len(second.history) == 1
+    second.train()
+    for name, value in whole.average.state_dict().items():
+        assert torch.equal(value, second.average.state_dict()[name]), name
+    assert [row["validation_loss"] for row in whole.history] == [row["validation_loss"] for row in second.history]
+
+
+def test_a_run_leaves_settings_history_curves_and_checkpoints(tmp_path: Path) -> None:
+    Run(tiny_data(), TINY, tmp_path / "run").train()
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "settings.json",
+        "history.csv",
+        "curves.svg",
+        "last.pt",
+        "best.pt",
+    }
+    assert read_settings(tmp_path / "run/settings.json") == TINY
+
+
+def test_a_folder_with_other_settings_is_not_continued(tmp_path: Path) -> None:
+    Run(tiny_data(), TINY, tmp_path)
+    with pytest.raises(LabelerError, match=r"other settings \(epochs\)"):
+        Run(tiny_data(), replace(TINY, epochs=9), tmp_path)
+
+
+def test_training_stops_where_validation_no_longer_improves(tmp_path: Path) -> None:
+    run = Run(tiny_data(), replace(TINY, patience=1, epochs=50, learning_rate=1e-9), tmp_path)
+    run.history = [{"validation_loss": 1.0}, {"validation_loss": 1.5}]
+    assert run.finished
+    run.history = [{"validation_loss": 1.5}, {"validation_loss": 1.0}]
+    assert not run.finished
+
+
+def test_a_damaged_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "best.pt").write_bytes(b"torn")
+    with pytest.raises(LabelerError, match=r"best\.pt: a damaged checkpoint"):
+        read_trained(tmp_path)
+    with pytest.raises(LabelerError, match="train at least one epoch"):
+        read_trained(tmp_path / "none")
+
+
+def test_replicas_give_the_gradient_of_one_network() -> None:
+    torch.manual_seed(0)
+    network = build("logistic", Shape(12, 12, 1, CLASSES))
+    data = tiny_data(9)
+    tables = target_tables(CLASSES, 0.1, 0.5)
+    labels = {name: torch.from_numpy(values) for name, values in data.labels.items()}
+
+    def loss(outputs: Mapping[str, Tensor], indices: Tensor) -> Tensor:
+        losses = [soft_cross_entropy(outputs[name], tables[name][labels[name][indices]]) for name in ATTRIBUTES]
+        total: Tensor = torch.stack(losses).sum()
+        return total
+
+    crops, indices = data.pictures.pixels[:, None, :12, :12].copy(), np.arange(9)
+    gradients = []
+    for count in (1, 2):
+        replicas = Replicas(network, count, mixed_precision=False)
+        replicas.gradients(crops, indices, loss)
+        gradients.append([parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None])
+        replicas.close()
+    for one, two in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-4)
+
+
+def test_targets_are_distributions_and_a_neighbouring_age_is_less_wrong() -> None:
+    tables = target_tables(CLASSES, 0.05, 0.5)
+    for table in tables.values():
+        torch.testing.assert_close(table.sum(dim=1), torch.ones(len(table)))
+    assert tables["age"][4, 4] > tables["age"][4, 5] > tables["age"][4, 6]
+    assert tables["gender"][0].tolist() == pytest.approx([0.975, 0.025])
+
+
+def test_the_validation_cut_has_each_group_in_its_share() -> None:
+    rng = np.random.default_rng(0)
+    labels = {"gender": rng.integers(0, 2, 3000), "ethnicity": rng.choice(3, 3000, p=[0.6, 0.3, 0.1])}
+    training, validation = cut_validation(labels, 300, seed=1)
+    assert len(validation) == 300
+    assert sorted([*training, *validation]) == list(range(3000))
+    for number in range(3):
+        share = np.mean(labels["ethnicity"][validation] == number)
+        assert share == pytest.approx(np.mean(labels["ethnicity"] == number), abs=0.01)
+    with pytest.raises(LabelerError, match="only 3000"):
+        cut_validation(labels, 3000, seed=1)
+
+
+def test_balanced_sampling_gives_groups_equal_weight() -> None:
+    labels = {"ethnicity": np.array([0] * 90 + [1] * 10), "gender": np.zeros(100, np.int64)}
+    assert sampling_weights(labels, "none", 1.0) is None
+    weights = sampling_weights(labels, "ethnicity", 1.0)
+    assert weights is not None
+    assert weights[:90].sum() == pytest.approx(weights[90:].sum())
+
+
+def test_the_learning_rate_rises_then_falls_to_0() -> None:
+    rates = [learning_rate(step, 100, 10, 1.0) for step in range(100)]
+    assert max(rates) == pytest.approx(1.0, abs=1e-3)
+    assert 9 <= int(np.argmax(rates)) <= 10
+    assert rates[-1] < 1e-3
+
+
+def test_a_pack_says_what_the_network_says_after_its_temperature(tmp_path: Path) -> None:
+    data = tiny_data()
+    Run(data, replace(TINY, epochs=1), tmp_path / "run").train()
+    trained = read_trained(tmp_path / "run")
+    export_pack(trained, tmp_path / "pack", name="tiny", version="0.0.1", description="For a test.")
+    pack = Pack.load(tmp_path / "pack")
+    crops = np.random.default_rng(0).integers(0, 256, (3, 12, 12), dtype=np.uint8)
+    prediction = pack.predict(crops)
+    with torch.inference_mode():
+        logits = trained.network(as_input(crops[:, None]))
+    for name, output in pack.manifest.outputs.items():
+        expected = softmax(logits[name].numpy() / np.float32(output.temperature))
+        np.testing.assert_allclose(prediction.probabilities[name], expected, atol=1e-4)
+    assert pack.manifest.document["training"]["data"] == [SOURCE | {"images": 30}]
+    assert pack.manifest.document["training"]["settings"] == json.loads(json.dumps(trained.settings.to_document()))
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"epoch": 3}, "no setting is called 'epoch'"),
+        ({"epochs": "3"}, "epochs is '3'; expected int"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"colour": "grey"}, "expected gray or rgb"),
+        ({"framing": "tight"}, "expected landmarks or whole"),
+        ({"augmentation": {"flop": 1.0}}, "augmentation: no setting is called 'flop'"),
+        ({"augmentation": 3}, "augmentation must be an object"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(tmp_path: Path, document: object, said: str) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(LabelerError, match=said):
+        read_settings(path)
+
+
+def test_the_verbs_lead_from_a_data_set_to_a_pack_with_a_card(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = ["file,age,gender,race"]
+    for split, count in (("train", 24), ("val", 6)):
+        (tmp_path / split).mkdir()
+        for number in range(count):
+            name = f"{split}/{number}.png"
+            cv2.imwrite(str(tmp_path / name), rng.integers(0, 256, (20, 20), dtype=np.uint8))
+            rows.append(f"{name},20-29,{'Male' if number % 2 else 'Female'},White")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    config = tmp_path / "config.json"
+    settings = replace(TINY, epochs=1, validation=6).to_document()
+    config.write_text(json.dumps(settings), encoding="utf-8")
+    run, pack = str(tmp_path / "run"), tmp_path / "pack"
+    calls = [
+        ["train", "fairface", str(labels), "--config", str(config), "--out", run],
+        ["export", run, "--out", str(pack)],
+        ["evaluate", str(pack), "fairface", str(labels), "--split", "val"],
+        ["card", str(pack)],
+    ]
+    for call in calls:
+        result = CliRunner().invoke(main, call)
+        assert result.exit_code == 0, result.output
+    card = (pack / "CARD.md").read_text(encoding="utf-8")
+    assert "On 6 pictures of FairFace, split `val`" in card
+    assert "18 pictures, CC-BY-4.0" in card
+    assert str(tmp_path) not in card + (pack / "pack.json").read_text(encoding="utf-8")

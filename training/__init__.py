@@ -1,0 +1,1 @@
+"""Train, evaluate and export the classifiers of a model pack, on the pixels that labelling sees."""

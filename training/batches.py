@@ -1,0 +1,141 @@
+"""Batches of augmented crops, made in a background thread so that the network never waits for them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from training.augment import Augmentation, augmented_crop
+from training.pictures import Pictures, Pixels, cut
+
+AHEAD = 4
+"""Batches made before they are asked for."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops and which pictures they are of.
+
+    Parameters
+    ----------
+    crops : numpy.ndarray
+        Shape (n, channels, height, width), uint8.
+    indices : numpy.ndarray
+        Shape (n,): position of each in `Pictures`.
+    """
+
+    crops: Pixels
+    indices: npt.NDArray[np.int64]
+
+
+def epoch_order(
+    indices: npt.NDArray[np.int64], weights: npt.NDArray[np.float64] | None, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Return the order in which an epoch shows pictures.
+
+    Parameters
+    ----------
+    indices : numpy.ndarray
+        The pictures to show, shape (n,).
+    weights : numpy.ndarray, optional
+        Shape (n,). Drawn with replacement in proportion to these; without them each is shown once.
+    rng : numpy.random.Generator
+        Source of chance.
+    """
+    if weights is None:
+        return rng.permutation(indices)
+    return rng.choice(indices, len(indices), replace=True, p=weights / weights.sum())
+
+
+def training_batches(
+    pictures: Pictures,
+    order: npt.NDArray[np.int64],
+    size: int,
+    side: tuple[int, int],
+    augmentation: Augmentation,
+    seed: tuple[int, ...],
+) -> Iterator[Batch]:
+    """Yield batches of augmented crops; what falls short of a full batch at the end is left out.
+
+    Parameters
+    ----------
+    pictures : Pictures
+        Where crops are cut from.
+    order : numpy.ndarray
+        Which pictures, in order.
+    size : int
+        Crops in a batch.
+    side : (int, int)
+        Width and height of a crop in pixels.
+    augmentation : Augmentation
+        How crops are disturbed.
+    seed : tuple of int
+        The same seed gives the same batches.
+    """
+
+    def make() -> Iterator[Batch]:
+        rng = np.random.default_rng(seed)
+        for start in range(0, len(order) - size + 1, size):
+            chosen = order[start : start + size]
+            crops = [
+                augmented_crop(pictures.pixels[i], pictures.frames[i], *side, augmentation, rng, pictures.pixels)
+                for i in chosen
+            ]
+            yield Batch(channels_first(np.stack(crops)), chosen)
+
+    yield from in_background(make())
+
+
+def plain_crops(pictures: Pictures, indices: npt.NDArray[np.int64], side: tuple[int, int]) -> Pixels:
+    """Return undisturbed crops, shape (n, channels, height, width)."""
+    return channels_first(np.stack([cut(pictures.pixels[i], pictures.frames[i], *side) for i in indices]))
+
+
+def channels_first(crops: Pixels) -> Pixels:
+    """Return crops (n, height, width[, 3]) as (n, channels, height, width)."""
+    if crops.ndim == 3:
+        return crops[:, None]
+    return np.ascontiguousarray(np.moveaxis(crops, 3, 1))
+
+
+def in_background(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield the same batches in the same order, made ahead of time in a thread.
+
+    An error in making one is raised where it would have been yielded; leaving early ends the thread.
+    """
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
+    stopped = threading.Event()
+
+    def put(item: Batch | BaseException | None) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                if not put(batch):
+                    return
+            put(None)
+        except BaseException as error:
+            put(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        thread.join()

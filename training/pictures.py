@@ -1,0 +1,249 @@
+"""Training pictures in memory, and crops cut from them through an affine map, so that every framing takes one path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from labeler.decode import decode, quiet_decoders
+from labeler.detector import Detector
+from labeler.errors import DecodeError, LabelerError
+from labeler.faces import align, find, similarity, whole_crop
+from labeler.pack import Manifest
+
+Pixels = npt.NDArray[np.uint8]
+Matrix = npt.NDArray[np.float64]
+
+LARGEST_ROLL = 60.0
+"""Degrees. Training pictures are upright, so a face that seems turned further was misread."""
+
+OVERSAMPLING = 2
+"""A crop is sampled this many times finer along each side and then averaged, so that nothing aliases."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of one size in memory, and where the crop lies in each.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Shape (n, side, side) for gray or (n, side, side, 3) for RGB, uint8.
+    frames : numpy.ndarray
+        Shape (n, 2, 3), float64. The affine map from a place in the crop, as fractions (x, y) of its width and
+        height, to a place in the picture in pixels, measured from the outer edge of the first pixel.
+    """
+
+    pixels: Pixels
+    frames: Matrix
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+def whole_frame(width: int, height: int) -> Matrix:
+    """Return the frame, shape (2, 3), whose crop is the whole picture.
+
+    Examples
+    --------
+    >>> whole_frame(96, 96) @ [0.5, 0.5, 1.0]
+    array([48., 48.])
+    """
+    return np.array([[width, 0.0, 0.0], [0.0, height, 0.0]], np.float64)
+
+
+def whole_pictures(pixels: Pixels) -> Pictures:
+    """Return pictures, shape (n, height, width[, 3]), each of which is its own crop."""
+    frame = whole_frame(pixels.shape[2], pixels.shape[1])
+    return Pictures(pixels, np.repeat(frame[None], len(pixels), axis=0))
+
+
+def read_picture(path: str | os.PathLike[str], width: int, height: int, colour: str) -> Pixels:
+    """Read an image file as labelling would, reduced to a size.
+
+    Raises
+    ------
+    LabelerError
+        If the file cannot be read or decoded.
+    """
+    return whole_crop(_decoded(Path(path)), width, height, colour)
+
+
+def read_pictures(
+    paths: Sequence[Path], width: int, height: int, colour: str, *, threads: int = 2, progress: bool = False
+) -> Pixels:
+    """Read image files, each as its whole, reduced to a size.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The files.
+    width, height : int
+        Size in pixels.
+    colour : str
+        ``gray`` or ``rgb``.
+    threads : int
+        Files decoded at once.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n, height, width) or (n, height, width, 3), uint8, in the order of the paths.
+    """
+    depth = () if colour == "gray" else (3,)
+    pixels = np.empty((len(paths), height, width, *depth), np.uint8)
+    with ThreadPoolExecutor(threads) as pool:
+        found = pool.map(lambda path: read_picture(path, width, height, colour), paths)
+        for index, picture in enumerate(tqdm(found, "pictures", len(paths), disable=not progress, unit="img")):
+            pixels[index] = picture
+    return pixels
+
+
+def landmark_frame(landmarks: npt.ArrayLike, framing: Sequence[tuple[float, float]]) -> Matrix:
+    """Return the frame, shape (2, 3), in which landmarks lie where a framing wants them.
+
+    Parameters
+    ----------
+    landmarks : array of shape (5, 2)
+        In pixels of the picture.
+    framing : sequence of (x, y)
+        The landmarks' places as fractions of the crop, as in `labeler.pack.Framing`.
+
+    Examples
+    --------
+    >>> framing = [(0.2, 0.3), (0.8, 0.3), (0.5, 0.5), (0.3, 0.7), (0.7, 0.7)]
+    >>> landmark_frame([(10 * x, 10 * y) for x, y in framing], framing).round(6) @ [0.5, 0.5, 1.0]
+    array([5., 5.])
+    """
+    forward, _ = similarity(landmarks, framing)
+    inverse = np.linalg.inv(forward[:, :2])
+    return np.column_stack([inverse, -inverse @ forward[:, 2]])
+
+
+def read_aligned_pictures(
+    paths: Sequence[Path],
+    side: int,
+    colour: str,
+    framing: Sequence[tuple[float, float]],
+    *,
+    threads: int = 2,
+    progress: bool = False,
+) -> tuple[Pictures, npt.NDArray[np.bool_]]:
+    """Read image files and find in each the face, as labelling does, so that the crop can be cut in a framing.
+
+    Returns
+    -------
+    (Pictures, numpy.ndarray)
+        The pictures in which an upright face was found, in the order of the paths, reduced to a square of `side`; and
+        which of the paths these are, shape (n,).
+    """
+    detector = Detector.load()
+    quiet_decoders()
+
+    def read_one(path: Path) -> tuple[Pixels, Matrix] | None:
+        pixels = _decoded(path)
+        face = find(pixels, detector).face
+        if face is None or abs(face.roll) > LARGEST_ROLL:
+            return None
+        rows, columns = pixels.shape[:2]
+        scale = side / max(rows, columns)
+        margin = (side - np.array([columns, rows]) * scale) // 2
+        stored = whole_crop(pixels, side, side, colour)
+        return stored, landmark_frame(face.landmarks * scale + margin, framing)
+
+    with ThreadPoolExecutor(threads) as pool:
+        bar = tqdm(pool.map(read_one, paths), "faces", len(paths), disable=not progress, unit="img")
+        found = list(bar)
+    kept = [item for item in found if item is not None]
+    pictures = Pictures(np.stack([pixels for pixels, _ in kept]), np.stack([frame for _, frame in kept]))
+    return pictures, np.array([item is not None for item in found])
+
+
+def read_crops(
+    paths: Sequence[Path], manifest: Manifest, *, threads: int = 2, progress: bool = False
+) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """Read of each image file the crop that labelling would hand to a pack.
+
+    Returns
+    -------
+    (numpy.ndarray, numpy.ndarray)
+        Crops (n, height, width) or (n, height, width, 3), uint8, of the pictures in which a face was found, in the
+        order of the paths; and which of the paths these are. With the framing ``whole`` these are all.
+    """
+    width, height, colour = manifest.width, manifest.height, manifest.colour
+    if manifest.framing.kind == "whole":
+        pixels = read_pictures(paths, width, height, colour, threads=threads, progress=progress)
+        return pixels, np.ones(len(paths), np.bool_)
+    detector = Detector.load()
+    quiet_decoders()
+
+    def read_one(path: Path) -> Pixels | None:
+        pixels = _decoded(path)
+        face = find(pixels, detector).face
+        if face is None:
+            return None
+        return align(pixels, face.landmarks, manifest.framing.points, width, height, colour)
+
+    with ThreadPoolExecutor(threads) as pool:
+        crops = list(tqdm(pool.map(read_one, paths), "faces", len(paths), disable=not progress, unit="img"))
+    kept = [crop for crop in crops if crop is not None]
+    if not kept:
+        raise LabelerError(f"{paths[0].parent}: no face was found in any of {len(paths)} pictures; check the folder")
+    return np.stack(kept), np.array([crop is not None for crop in crops])
+
+
+def _decoded(path: Path) -> Pixels:
+    try:
+        return decode(path.read_bytes()).pixels
+    except (DecodeError, OSError) as error:
+        raise LabelerError(f"{path}: cannot be used for training or evaluation: {error}") from error
+
+
+def cut(picture: Pixels, frame: Matrix, width: int, height: int, surroundings: Pixels | None = None) -> Pixels:
+    """Cut a crop out of a picture.
+
+    Parameters
+    ----------
+    picture : numpy.ndarray
+        Gray or RGB, uint8.
+    frame : numpy.ndarray
+        As in `Pictures.frames`, shape (2, 3).
+    width, height : int
+        Size of the crop in pixels.
+    surroundings : numpy.ndarray, optional
+        A picture of the same kind that fills what lies outside; otherwise the border is replicated.
+
+    Returns
+    -------
+    numpy.ndarray
+        The crop, uint8, averaged over `OVERSAMPLING` samples a side.
+
+    Examples
+    --------
+    >>> picture = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    >>> cut(picture, whole_frame(4, 4), 2, 2)
+    array([[ 3,  5],
+           [11, 13]], dtype=uint8)
+    """
+    fine = (width * OVERSAMPLING, height * OVERSAMPLING)
+    matrix = frame.copy()
+    matrix[:, 0] /= fine[0]
+    matrix[:, 1] /= fine[1]
+    matrix[:, 2] += 0.5 * (matrix[:, 0] + matrix[:, 1]) - 0.5
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    if surroundings is None:
+        sampled = cv2.warpAffine(picture, matrix, fine, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    else:
+        filled = cv2.resize(surroundings, fine, interpolation=cv2.INTER_LINEAR)
+        sampled = cv2.warpAffine(picture, matrix, fine, dst=filled, flags=flags, borderMode=cv2.BORDER_TRANSPARENT)
+    return np.asarray(cv2.resize(sampled, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,183 @@
+"""From a data set on the disk to what training and evaluation take: pictures in memory, class numbers, provenance."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from labeler.errors import LabelerError
+from labeler.faces import TEMPLATE
+from labeler.pack import Manifest
+from labeler.taxonomy import ATTRIBUTES, COLUMNS, FAIRFACE, UTKFACE, Taxonomy
+from training.datasets import add_splits, read_age_csv, read_age_pixels, read_fairface, read_utkface
+from training.pictures import Pictures, Pixels, read_aligned_pictures, read_crops, read_pictures, whole_pictures
+
+Indices = npt.NDArray[np.int64]
+
+DATA_SETS: Mapping[str, Taxonomy] = MappingProxyType({"fairface": FAIRFACE, "utkface": UTKFACE})
+"""The data sets that can be read, and the classes of their labels."""
+
+PROVENANCE: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "fairface": MappingProxyType(
+            {"name": "FairFace", "licence": "CC-BY-4.0", "url": "https://github.com/dchen236/FairFace"}
+        ),
+        "utkface": MappingProxyType(
+            {
+                "name": "UTKFace",
+                "licence": "research use only, non-commercial",
+                "url": "https://susanqq.github.io/UTKFace/",
+            }
+        ),
+    }
+)
+"""What a manifest and a card say of each data set."""
+
+STORED_SIDE = 96
+"""Side in pixels at which training pictures are held: twice the crop, so that a turned crop is still averaged."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Pictures with their classes.
+
+    Parameters
+    ----------
+    pictures : Pictures
+        Where the crops are cut from.
+    labels : mapping of str to numpy.ndarray
+        For each attribute the class numbers, shape (n,), int64.
+    taxonomy : Taxonomy
+        What the numbers mean.
+    sources : sequence of mapping
+        The data sets, as the manifest states them: name, licence, url.
+    fixed_validation : numpy.ndarray, optional
+        Where the data set says itself which pictures are for validation: True for those, shape (n,).
+    """
+
+    pictures: Pictures
+    labels: Mapping[str, Indices]
+    taxonomy: Taxonomy
+    sources: Sequence[Mapping[str, Any]]
+    fixed_validation: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """The number of classes of each attribute."""
+        return {name: len(self.taxonomy.classes[name]) for name in ATTRIBUTES}
+
+
+def class_numbers(frame: pd.DataFrame, taxonomy: Taxonomy) -> dict[str, Indices]:
+    """Return the class numbers of each attribute of a frame that `training.datasets` read."""
+    return {
+        name: np.array([taxonomy.index(name, value) for value in frame[COLUMNS[name]]], np.int64) for name in ATTRIBUTES
+    }
+
+
+def read_training_data(
+    data_set: str,
+    source: str | os.PathLike[str],
+    *,
+    colour: str,
+    framing: str = "whole",
+    splits: str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    progress: bool = False,
+) -> TrainingData:
+    """Read the training split of a data set into memory.
+
+    Parameters
+    ----------
+    data_set : str
+        One of `DATA_SETS`.
+    source : path
+        For ``fairface`` the label file, whose images lie beside it; for ``utkface`` the CSV file of the AGE data set.
+    colour : str
+        ``gray`` or ``rgb``; the AGE data set has gray only.
+    framing : str
+        ``whole`` for the whole pictures, ``landmarks`` for faces aligned to `labeler.faces.TEMPLATE`.
+    splits : path, optional
+        For ``utkface``: CSV with ``img_name`` and ``split``; its ``val`` rows are the validation pictures.
+    limit : int, optional
+        Take only the first so many pictures, to try something out.
+    progress : bool
+        Show a progress bar.
+
+    Raises
+    ------
+    LabelerError
+        If the data set is unknown, cannot be read or has no pictures of this colour.
+    """
+    provenance = [dict(PROVENANCE[checked_data_set(data_set)])]
+    if data_set == "fairface":
+        frame = read_fairface(source, "train")[:limit]
+        paths = [Path(source).parent / path for path in frame["path"]]
+        if framing == "landmarks":
+            pictures, found = read_aligned_pictures(paths, STORED_SIDE, colour, TEMPLATE, progress=progress)
+            return TrainingData(pictures, class_numbers(frame[found], FAIRFACE), FAIRFACE, provenance)
+        pixels = read_pictures(paths, STORED_SIDE, STORED_SIDE, colour, progress=progress)
+        return TrainingData(whole_pictures(pixels), class_numbers(frame, FAIRFACE), FAIRFACE, provenance)
+    if colour != "gray":
+        raise LabelerError(f"{os.fspath(source)}: its pictures are gray, but colour is {colour!r}; set it to gray")
+    frame = read_age_csv(source)[:limit]
+    pixels = read_age_pixels(source)[: len(frame)]
+    validation = None
+    if splits is not None:
+        frame = add_splits(frame, splits)
+        validation = (frame["split"] == "val").to_numpy(np.bool_)
+    return TrainingData(whole_pictures(pixels), class_numbers(frame, UTKFACE), UTKFACE, provenance, validation)
+
+
+def read_evaluation_data(
+    data_set: str,
+    source: str | os.PathLike[str],
+    split: str | None,
+    manifest: Manifest,
+    *,
+    progress: bool = False,
+) -> tuple[pd.DataFrame, Pixels, int]:
+    """Read the labels of a split, and of each picture the crop that labelling would hand to a pack.
+
+    Parameters
+    ----------
+    data_set : str
+        One of `DATA_SETS`.
+    source : path
+        For ``fairface`` the label file, whose images lie beside it; for ``utkface`` a folder of images.
+    split : str, optional
+        For ``fairface``: ``train`` or ``val``.
+    manifest : Manifest
+        Of the pack: size, colour and framing of the crop.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    (pandas.DataFrame, numpy.ndarray, int)
+        The frame of `training.datasets`, crops (n, height, width) or (n, height, width, 3), uint8, and how many
+        pictures were left out of both, since no face was found in them.
+    """
+    root = Path(source)
+    if checked_data_set(data_set) == "fairface":
+        frame = read_fairface(source, split)
+        root = root.parent
+    else:
+        frame = read_utkface(source)
+    paths = [root / path for path in frame["path"]]
+    crops, found = read_crops(paths, manifest, progress=progress)
+    return frame[found].reset_index(drop=True), crops, int(np.sum(~found))
+
+
+def checked_data_set(name: str) -> str:
+    """Return the name of a data set, or raise `LabelerError` where there is none of this name."""
+    if name not in DATA_SETS:
+        raise LabelerError(f"{name}: no such data set; choose one of {', '.join(DATA_SETS)}")
+    return name

@@ -1,0 +1,402 @@
+"""Training: epochs over augmented crops, moving-average weights, early stopping, and resumption from any checkpoint."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax
+from tqdm import tqdm
+
+from labeler.errors import LabelerError
+from labeler.taxonomy import ATTRIBUTES, COLUMNS, TAXONOMIES, Taxonomy
+from training.batches import Batch, epoch_order, plain_crops, training_batches
+from training.curves import write_curves
+from training.networks import Labeler, Shape, build
+from training.parallel import Replicas, as_input
+from training.settings import Settings
+from training.sources import Indices, TrainingData
+
+LAST = "last.pt"
+BEST = "best.pt"
+SETTINGS = "settings.json"
+HISTORY = "history.csv"
+CURVES = "curves.svg"
+
+
+def cut_validation(labels: Mapping[str, Indices], count: int, seed: int) -> tuple[Indices, Indices]:
+    """Split pictures at random into training and validation, the same share of each gender × ethnicity.
+
+    Returns
+    -------
+    (numpy.ndarray, numpy.ndarray)
+        Positions for training and for validation, ascending; about `count` for validation.
+    """
+    rng = np.random.default_rng((seed, 0))
+    cells = labels["gender"] * 1000 + labels["ethnicity"]
+    total = len(cells)
+    if count >= total:
+        raise LabelerError(f"validation is {count}, but there are only {total} training pictures; choose a smaller cut")
+    order = rng.permutation(total)
+    # Sorted by cell, random inside it: every (total / count)-th picture has each cell in its share.
+    order = order[np.argsort(cells[order], kind="stable")]
+    chosen = order[np.linspace(0, total, count, endpoint=False).astype(np.int64)]
+    rest = np.setdiff1d(np.arange(total), chosen)
+    return rest, np.sort(chosen)
+
+
+def target_tables(class_counts: Mapping[str, int], smoothing: float, age_softness: float) -> dict[str, Tensor]:
+    """Return, for each attribute, the target distribution of each class, shape (classes, classes).
+
+    One-hot, smoothed evenly (Szegedy et al. 2016); for age a discrete bell over neighbouring groups (label
+    distribution learning, Gao et al. 2017), for a neighbouring group is less wrong than a distant one.
+    """
+    tables: dict[str, Tensor] = {}
+    for name, count in class_counts.items():
+        table = torch.eye(count)
+        if name == "age" and age_softness > 0:
+            steps = torch.arange(count, dtype=torch.float32)
+            table = torch.exp(-0.5 * ((steps[:, None] - steps[None, :]) / age_softness) ** 2)
+            table = table / table.sum(dim=1, keepdim=True)
+        tables[name] = (1 - smoothing) * table + smoothing / count
+    return tables
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy of logits (n, K) against target distributions (n, K)."""
+    return -(targets * log_softmax(logits.float(), dim=1)).sum(dim=1).mean()
+
+
+def sampling_weights(labels: Mapping[str, Indices], balance: str, power: float) -> npt.NDArray[np.float64] | None:
+    """Return how often each picture is drawn, shape (n,), so that groups are shown more equally; None for once each.
+
+    A picture of a group of which there are m counts m to the power of ``-power``.
+    """
+    if balance == "none":
+        return None
+    attributes = [name for name in ATTRIBUTES if COLUMNS[name] in balance.split(",")]
+    groups = np.stack([labels[name] for name in attributes], axis=1)
+    _, inverse, counts = np.unique(groups, axis=0, return_inverse=True, return_counts=True)
+    return np.asarray(counts[inverse.reshape(-1)] ** -power, np.float64)
+
+
+def learning_rate(step: int, steps: int, warm_up: float, peak: float) -> float:
+    """Return the learning rate of a step: up in a line over `warm_up` steps, down as half a cosine to 0."""
+    if step < warm_up:
+        return peak * (step + 1) / (warm_up + 1)
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1.0, steps - warm_up)))
+
+
+class Run:
+    """A training run and everything that a checkpoint must hold.
+
+    Parameters
+    ----------
+    data : TrainingData
+        What to learn from.
+    settings : Settings
+        How.
+    folder : path
+        Where the checkpoints and curves go; a run that is there already is continued.
+    threads : int
+        Replicas that share each batch, one a core. Another number gives slightly other weights.
+
+    Raises
+    ------
+    LabelerError
+        If the folder holds a run with other settings.
+    """
+
+    def __init__(
+        self, data: TrainingData, settings: Settings, folder: str | os.PathLike[str], *, threads: int = 1
+    ) -> None:
+        self.data = data
+        self.settings = settings
+        self.folder = Path(folder)
+        if data.fixed_validation is not None:
+            self.training = np.flatnonzero(~data.fixed_validation)
+            self.validation = np.flatnonzero(data.fixed_validation)
+        else:
+            self.training, self.validation = cut_validation(data.labels, settings.validation, settings.seed)
+        if len(self.training) < settings.batch:
+            raise LabelerError(f"batch is {settings.batch}, but there are only {len(self.training)} training pictures")
+        torch.manual_seed(settings.seed)
+        channels = 1 if settings.colour == "gray" else 3
+        shape = Shape(settings.width, settings.height, channels, data.class_counts)
+        self.network = in_channels_last(build(settings.network, shape))
+        self.average = copy.deepcopy(self.network)
+        self.optimiser = _optimiser(self.network, settings)
+        self.targets = target_tables(data.class_counts, settings.label_smoothing, settings.age_softness)
+        self.labels = {name: torch.from_numpy(values) for name, values in data.labels.items()}
+        self.history: list[dict[str, float]] = []
+        self._open()
+        self.replicas = Replicas(self.network, threads, mixed_precision=settings.mixed_precision)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the validation loss has stopped falling."""
+        losses = [row["validation_loss"] for row in self.history]
+        waited = len(losses) - 1 - int(np.argmin(losses)) if losses else 0
+        return len(losses) >= self.settings.epochs or 0 < self.settings.patience <= waited
+
+    def train(self, *, progress: bool = False) -> None:
+        """Train until `finished`; a checkpoint after every epoch."""
+        self.replicas.share_weights()
+        while not self.finished:
+            row = self._epoch(len(self.history), progress=progress)
+            logits = self._validation_logits()
+            row |= self._validate(logits)
+            self.history.append(row)
+            if row["validation_loss"] <= min(item["validation_loss"] for item in self.history):
+                self._save_best(logits)
+            self._save_last()
+            if progress:
+                tqdm.write(_summary(row))
+
+    def _epoch(self, epoch: int, *, progress: bool) -> dict[str, float]:
+        settings = self.settings
+        # Everything random in an epoch hangs on its number, so that a resumed run repeats an undisturbed one.
+        torch.manual_seed(settings.seed * 1_000_003 + epoch)
+        weights = sampling_weights(
+            {name: values[self.training] for name, values in self.data.labels.items()},
+            settings.balance,
+            settings.balance_power,
+        )
+        order = epoch_order(self.training, weights, np.random.default_rng((settings.seed, epoch, 1)))
+        early = epoch < settings.early_epochs
+        side = (settings.early_side, settings.early_side) if early else (settings.width, settings.height)
+        batches = training_batches(
+            self.data.pictures, order, settings.batch, side, settings.augmentation, (settings.seed, epoch, 2)
+        )
+        steps = len(order) // settings.batch
+        losses: list[float] = []
+        started = time.perf_counter()
+        bar = tqdm(batches, f"epoch {epoch + 1}/{settings.epochs}", steps, disable=not progress, unit="step")
+        for number, batch in enumerate(bar):
+            losses.append(self._step(epoch * steps + number, steps, batch))
+        seconds = time.perf_counter() - started
+        return {
+            "epoch": epoch + 1,
+            "training_loss": float(np.mean(losses)),
+            "images_per_second": steps * settings.batch / seconds,
+        }
+
+    def _step(self, step: int, steps: int, batch: Batch) -> float:
+        settings = self.settings
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(step, steps * settings.epochs, settings.warm_up * steps, settings.learning_rate)
+        loss = self.replicas.gradients(batch.crops, batch.indices, self._loss)
+        self.optimiser.step()
+        self.replicas.share_weights()
+        update_average(self.average, self.network, min(settings.averaging, (1 + step) / (10 + step)))
+        return loss
+
+    def _loss(self, outputs: Mapping[str, Tensor], indices: Tensor) -> Tensor:
+        losses = [
+            soft_cross_entropy(logits, self.targets[name][self.labels[name][indices]])
+            for name, logits in outputs.items()
+        ]
+        return torch.stack(losses).sum()
+
+    def _validation_logits(self) -> dict[str, npt.NDArray[np.float32]]:
+        self.average.eval()
+        side = (self.settings.width, self.settings.height)
+        parts: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in ATTRIBUTES}
+        with torch.inference_mode():
+            for start in range(0, len(self.validation), 256):
+                crops = plain_crops(self.data.pictures, self.validation[start : start + 256], side)
+                for name, logits in self.average(as_input(crops)).items():
+                    parts[name].append(logits.numpy())
+        return {name: np.concatenate(values) for name, values in parts.items()}
+
+    def _validate(self, logits: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, float]:
+        row: dict[str, float] = {}
+        loss = 0.0
+        for name in ATTRIBUTES:
+            truth = self.labels[name][self.validation]
+            outputs = torch.from_numpy(logits[name])
+            loss += float(nn.functional.cross_entropy(outputs, truth))
+            row[f"{name}_accuracy"] = float((outputs.argmax(dim=1) == truth).float().mean())
+        return {"validation_loss": loss, **row}
+
+    def _open(self) -> None:
+        document = self.settings.to_document()
+        path = self.folder / SETTINGS
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        except (OSError, ValueError) as error:
+            raise LabelerError(f"--out {self.folder}: cannot hold a run ({error}); choose another folder") from error
+        if before is not None and before != document:
+            changed = sorted(key for key in {*before, *document} if before.get(key) != document.get(key))
+            raise LabelerError(
+                f"--out {self.folder}: holds a run with other settings ({', '.join(changed)}); choose another folder"
+            )
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        if (self.folder / LAST).exists():
+            self._load(read_checkpoint(self.folder / LAST))
+
+    def _load(self, checkpoint: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(checkpoint["network"])
+        self.average.load_state_dict(checkpoint["average"])
+        self.optimiser.load_state_dict(checkpoint["optimiser"])
+        self.history = list(checkpoint["history"])
+
+    def _save_last(self) -> None:
+        frame = pd.DataFrame(self.history)
+        frame.to_csv(self.folder / HISTORY, index=False, float_format="%.5f")
+        write_curves(frame, self.folder / CURVES)
+        checkpoint = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "history": self.history,
+        }
+        _save(checkpoint, self.folder / LAST)
+
+    def _save_best(self, logits: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        best = {
+            "weights": self.average.state_dict(),
+            "settings": self.settings.to_document(),
+            "taxonomy": self.data.taxonomy.name,
+            "sources": [dict(source) | {"images": len(self.training)} for source in self.data.sources],
+            "epoch": len(self.history),
+            "validation_logits": {name: torch.from_numpy(values) for name, values in logits.items()},
+            "validation_labels": {name: values[self.validation] for name, values in self.labels.items()},
+        }
+        _save(best, self.folder / BEST)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The best weights of a run, and its outputs on the validation pictures.
+
+    Parameters
+    ----------
+    network : Labeler
+        With the moving-average weights, ready for use.
+    settings, taxonomy
+        Of the run.
+    epoch : int
+        After which epoch the weights were taken.
+    sources : sequence of mapping
+        The data sets, as the manifest states them.
+    logits : mapping of str to numpy.ndarray
+        Of the validation pictures, shape (n, classes), float32.
+    labels : mapping of str to numpy.ndarray
+        Their class numbers, shape (n,).
+    """
+
+    network: Labeler
+    settings: Settings
+    taxonomy: Taxonomy
+    epoch: int
+    sources: Sequence[Mapping[str, Any]]
+    logits: Mapping[str, npt.NDArray[np.float32]]
+    labels: Mapping[str, Indices]
+
+
+def read_trained(folder: str | os.PathLike[str]) -> Trained:
+    """Read the best weights of a run.
+
+    Raises
+    ------
+    LabelerError
+        If the folder holds no run that has finished an epoch.
+    """
+    path = Path(folder) / BEST
+    if not path.exists():
+        raise LabelerError(f"{path}: no such checkpoint; train at least one epoch with train-labelers train")
+    best = read_checkpoint(path)
+    settings = Settings.from_document(best["settings"], os.fspath(path))
+    taxonomy = TAXONOMIES[best["taxonomy"]]
+    channels = 1 if settings.colour == "gray" else 3
+    counts = {name: len(taxonomy.classes[name]) for name in ATTRIBUTES}
+    network = build(settings.network, Shape(settings.width, settings.height, channels, counts))
+    network.load_state_dict(best["weights"])
+    network.eval()
+    return Trained(
+        network,
+        settings,
+        taxonomy,
+        int(best["epoch"]),
+        best["sources"],
+        {name: values.numpy() for name, values in best["validation_logits"].items()},
+        {name: values.numpy() for name, values in best["validation_labels"].items()},
+    )
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    LabelerError
+        If the file is damaged.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, weights_only=True)
+    except Exception as error:
+        raise LabelerError(f"{path}: a damaged checkpoint; delete it and train again") from error
+    return checkpoint
+
+
+def in_channels_last(network: Labeler) -> Labeler:
+    """Lay a network's 4-D weights out channels last, which its convolutions run fastest with, and return it."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move an average of the weights towards the network: ``average = decay * average + (1 - decay) * network``."""
+    mine, theirs = average.state_dict(), network.state_dict()
+    floating = [name for name, value in mine.items() if value.is_floating_point()]
+    torch._foreach_lerp_([mine[name] for name in floating], [theirs[name] for name in floating], 1 - decay)
+    for name in mine.keys() - set(floating):
+        mine[name].copy_(theirs[name])
+
+
+def prepare_process() -> None:
+    """Leave the cores to the replicas: no threads inside an operation of torch or OpenCV."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
+def _optimiser(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+
+
+def _save(checkpoint: Mapping[str, Any], path: Path) -> None:
+    temporary = path.with_suffix(".tmp")
+    torch.save(checkpoint, temporary)
+    os.replace(temporary, path)
+
+
+def _summary(row: Mapping[str, float]) -> str:
+    accuracies = ", ".join(f"{name} {row[f'{name}_accuracy']:.3f}" for name in ATTRIBUTES)
+    return (
+        f"epoch {row['epoch']:.0f}: loss {row['training_loss']:.3f}, validation {row['validation_loss']:.3f}; "
+        f"{accuracies}; {row['images_per_second']:.0f} images/s"
+    )
