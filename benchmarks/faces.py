@@ -26,7 +26,8 @@ def overlaps(these: Boxes, those: Boxes) -> Boxes:
     start = np.maximum(these[:, None, :2], those[None, :, :2])
     end = np.minimum((these[:, :2] + these[:, 2:])[:, None], (those[:, :2] + those[:, 2:])[None])
     shared = np.prod(np.clip(end - start, 0, None), axis=2)
-    return shared / (np.prod(these[:, 2:], 1)[:, None] + np.prod(those[:, 2:], 1)[None] - shared)
+    union = np.prod(these[:, 2:], 1)[:, None] + np.prod(those[:, 2:], 1)[None] - shared
+    return np.asarray(shared / union, np.float64)
 
 
 def recall_on_wider(folder: Path, detect: Callable[[Pixels], Boxes], least: int) -> Mapping[str, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,11 +110,12 @@ class Detector:
         """
         rows, columns = pixels.shape[:2]
         height, width = (-(-side // _MULTIPLE) * _MULTIPLE for side in (rows, columns))
-        blob = np.zeros((1, 3, height, width), np.float32)
-        blob[0, :, :rows, :columns] = pixels[..., ::-1].transpose(2, 0, 1)
+        if (height, width) != (rows, columns):
+            bottom, right = height - rows, width - columns
+            pixels = np.asarray(cv2.copyMakeBorder(pixels, 0, bottom, 0, right, cv2.BORDER_CONSTANT), np.uint8)
+        blob = cv2.dnn.blobFromImage(np.ascontiguousarray(pixels), swapRB=True)
         values = self._runner.run(_OUTPUTS, {"input": blob})
-        found = _decode(dict(zip(_OUTPUTS, values, strict=True)), width, min(threshold, VOTE_THRESHOLD))
-        return suppress(found, threshold)
+        return suppress(_decode(values, height, width, min(threshold, VOTE_THRESHOLD)), threshold)
 
     def detect_pyramid(self, pixels: Pixels, threshold: float = THRESHOLD) -> Faces:
         """Find the faces at the picture's own size and at half of it, where faces too large for `detect` fit.
@@ -127,27 +130,36 @@ class Detector:
         return suppress(join([self.detect(pixels, threshold), self.detect(half, threshold).scaled(2)]), threshold)
 
 
-def _decode(outputs: dict[str, Array], width: int, threshold: float) -> Faces:
+def _decode(values: Sequence[Array], height: int, width: int, threshold: float) -> Faces:
     """Turn the network's outputs into boxes and landmarks, as OpenCV's FaceDetectorYN does.
 
     At each stride, cell (row, column) scores sqrt(cls x obj), both clipped to 0..1; the box is centred at
     (column + b0, row + b1) x stride and measures exp(b2) x exp(b3) x stride; landmarks are offsets from the cell.
     """
-    found = []
+    classes, objects, boxes, points = (
+        np.concatenate([value[0] for value in values[start : start + len(_STRIDES)]])
+        for start in range(0, len(_OUTPUTS), len(_STRIDES))
+    )
+    product = np.clip(classes[:, 0], 0, 1) * np.clip(objects[:, 0], 0, 1)
+    chosen = np.flatnonzero(product >= threshold * threshold)
+    if not len(chosen):
+        return join([])
+    cells, strides = (part[chosen] for part in _grid(height, width))
+    size = np.exp(boxes[chosen, 2:]) * strides
+    corner = (cells + boxes[chosen, :2]) * strides - size / 2
+    landmarks = (points[chosen].reshape(-1, 5, 2) + cells[:, None]) * strides[:, None]
+    return Faces(np.concatenate([corner, size], 1), landmarks, np.sqrt(product[chosen]))
+
+
+@functools.lru_cache(maxsize=64)
+def _grid(height: int, width: int) -> tuple[Array, Array]:
+    """Return column and row, shape (cells, 2), and stride, shape (cells, 1), of every cell of the network's outputs."""
+    cells, strides = [], []
     for stride in _STRIDES:
-        classes, objects = outputs[f"cls_{stride}"].ravel(), outputs[f"obj_{stride}"].ravel()
-        product = np.clip(classes, 0, 1) * np.clip(objects, 0, 1)
-        chosen = np.flatnonzero(product >= threshold * threshold)
-        if not len(chosen):
-            continue
-        columns = width // stride
-        cells = np.stack([chosen % columns, chosen // columns], 1).astype(np.float32)
-        box = outputs[f"bbox_{stride}"].reshape(-1, 4)[chosen]
-        size = np.exp(box[:, 2:]) * stride
-        corner = (cells + box[:, :2]) * stride - size / 2
-        landmarks = (outputs[f"kps_{stride}"].reshape(-1, 5, 2)[chosen] + cells[:, None]) * stride
-        found.append(Faces(np.concatenate([corner, size], 1), landmarks, np.sqrt(product[chosen])))
-    return join(found)
+        rows, columns = np.mgrid[: height // stride, : width // stride]
+        cells.append(np.stack([columns.ravel(), rows.ravel()], 1).astype(np.float32))
+        strides.append(np.full((rows.size, 1), stride, np.float32))
+    return np.concatenate(cells), np.concatenate(strides)
 
 
 def join(parts: list[Faces]) -> Faces:
@@ -188,7 +200,8 @@ def suppress(faces: Faces, threshold: float = THRESHOLD) -> Faces:
         overlap = shared / (area[best] + area[order] - shared)
         voters = order[overlap >= VOTE_OVERLAP]
         kept.append(int(best))
-        landmarks.append(np.average(faces.landmarks[voters], axis=0, weights=faces.scores[voters] ** 2))
+        weights = faces.scores[voters] ** 2
+        landmarks.append(np.tensordot(weights / weights.sum(), faces.landmarks[voters], 1))
         order = order[overlap <= OVERLAP]
     if not kept:
         return join([])

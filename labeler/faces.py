@@ -158,20 +158,47 @@ def find(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Find
         Smallest face sought first, as a share of the picture's shorter side, above 0 and up to 1.
     """
     first = min(1.0, _scale(pixels, min_face))
-    looks = [(first, 0, _FIRST), *((first, turn, _FIRST_TURNED) for turn in (1, 3, 2))]
     second = min(_LARGEST_ZOOM, _scale(pixels, min_face / _SECOND_ZOOM))
-    if second > first:
-        looks += [(second, turn, _SECOND) for turn in (0, 1, 3, 2)]
-    resized: dict[float, Pixels] = {}
-    for scale, turn, needed in looks:
-        if scale not in resized:
-            resized[scale] = _resized(pixels, scale)
-        faces = _detect(np.rot90(resized[scale], turn), detector)
-        finding = _largest(np.rot90(pixels, turn), faces, scale, detector, needed)
+    finding = _look(pixels, first, detector, _FIRST, _FIRST_TURNED)
+    if finding.face is None and second > first:
+        finding = _look(pixels, second, detector, _SECOND, _SECOND)
+    return finding
+
+
+def _look(
+    pixels: Pixels, scale: float, detector: Detector, upright: tuple[float, float], turned: tuple[float, float]
+) -> Finding:
+    """Look at a picture at one scale: upright, and only if that shows no face, in its turns, the best score first."""
+    small = _resized(pixels, scale)
+    finding = _largest(_Views(pixels, small, scale), _detect(small, detector), detector, upright)
+    if finding.face is not None:
+        return finding
+    seen = [(turn, _detect(np.rot90(small, turn), detector)) for turn in (1, 3, 2)]
+    for turn, faces in sorted(seen, key=lambda item: -item[1].scores.max(initial=0)):
+        views = _Views(np.rot90(pixels, turn), np.rot90(small, turn), scale)
+        finding = _largest(views, faces, detector, turned)
         if finding.face is not None:
             height, width = pixels.shape[:2]
             return Finding(finding.count, _turned_back(finding.face, turn, width, height))
     return Finding(0, None)
+
+
+@dataclass(frozen=True)
+class _Views:
+    """A picture at its own size and resized by a scale."""
+
+    large: Pixels
+    small: Pixels
+    scale: float
+
+    def sample(self, matrix: Points, side: int) -> Pixels:
+        """Return a square view, from the smaller picture where that is fine enough; black outside."""
+        reduction = 1 / math.sqrt(abs(float(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0])))
+        if self.scale <= 1 <= reduction * self.scale:
+            source, forward = self.small, np.column_stack([matrix[:, :2] / self.scale, matrix[:, 2]])
+        else:
+            source, forward = self.large, matrix
+        return sample(source, forward, side, side, border=cv2.BORDER_CONSTANT, finest=1)
 
 
 def search(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Faces:
@@ -181,8 +208,10 @@ def search(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Fa
 
 
 def _scale(pixels: Pixels, min_face: float) -> float:
+    """Return the scale of a look; where it reduces, by a whole number, for such averaging is six times as fast."""
     rows, columns = pixels.shape[:2]
-    return float(min(_FACE_PIXELS / min_face / min(rows, columns), _LONGEST_SIDE / max(rows, columns)))
+    scale = min(_FACE_PIXELS / min_face / min(rows, columns), _LONGEST_SIDE / max(rows, columns))
+    return float(scale) if scale >= 1 else 1.0 / round(1 / scale)
 
 
 def _resized(pixels: Pixels, scale: float) -> Pixels:
@@ -201,12 +230,12 @@ def _detect(pixels: Pixels, detector: Detector) -> Faces:
     return detector.detect_pyramid(pixels) if max(pixels.shape[:2]) > _PYRAMID_FROM else detector.detect(pixels)
 
 
-def _largest(pixels: Pixels, faces: Faces, scale: float, detector: Detector, needed: tuple[float, float]) -> Finding:
+def _largest(views: _Views, faces: Faces, detector: Detector, needed: tuple[float, float]) -> Finding:
     """Return the largest face that holds when looked at closer, and how many faces are left with it."""
     largest_first = np.argsort(-faces.boxes[:, 2] * faces.boxes[:, 3], kind="stable")
     for rejected, k in enumerate(largest_first[:_CANDIDATES]):
-        coarse = _face(faces.boxes[k] / scale, faces.landmarks[k] / scale, float(faces.scores[k]))
-        face = _look_closer(pixels, coarse, detector, *needed)
+        coarse = _face(faces.boxes[k] / views.scale, faces.landmarks[k] / views.scale, float(faces.scores[k]))
+        face = _look_closer(views, coarse, detector, *needed)
         if face is not None:
             return Finding(len(faces) - rejected, face)
     return Finding(0, None)
@@ -217,7 +246,7 @@ def _face(box: npt.NDArray[np.floating], landmarks: npt.NDArray[np.floating], sc
     return Face((left, top, width, height), landmarks.astype(np.float64), score)
 
 
-def _look_closer(pixels: Pixels, face: Face, detector: Detector, confirmed: float, trusted: float) -> Face | None:
+def _look_closer(views: _Views, face: Face, detector: Detector, confirmed: float, trusted: float) -> Face | None:
     """Detect a face again in a window turned, scaled and shifted to it; return None where it does not show there.
 
     Each look starts from the landmarks of the one before. Since the window is the same for every framing of the
@@ -228,11 +257,11 @@ def _look_closer(pixels: Pixels, face: Face, detector: Detector, confirmed: floa
     target = np.array(_WINDOW_POINTS) * _WINDOW
     for look in range(_LOOKS_CLOSER):
         matrix, _ = similarity(face.landmarks, target)
-        window = sample(pixels, matrix, _WINDOW, _WINDOW, border=cv2.BORDER_CONSTANT, finest=2)
+        window = views.sample(matrix, _WINDOW)
         seen = _central(detector.detect(window, confirmed))
-        if look == 0 and (seen is None or seen.score < _SURE):
+        upright = max(face.score, seen.score if seen else 0.0)
+        if look == 0 and upright < _SURE:
             turned = _best_turn(window, detector, confirmed)
-            upright = max(face.score, seen.score if seen else 0.0)
             if turned is not None and turned.score > upright + _TURNED_BY:
                 seen = turned
         if seen is None:
@@ -347,7 +376,7 @@ def sample(
     height: int,
     *,
     border: int = cv2.BORDER_REPLICATE,
-    finest: int = 4,
+    finest: int = 2,
 ) -> Pixels:
     """Return an affine view of a picture, area-averaged so that nothing aliases.
 
@@ -366,33 +395,46 @@ def sample(
         Most samples along each side of a pixel of the view; what exceeds them is averaged beforehand.
     """
     forward = np.asarray(matrix, np.float64)
-    reduction = 1 / math.sqrt(abs(float(np.linalg.det(forward[:, :2]))))
+    (a, b, x), (c, d, y) = forward.tolist()
+    reduction = 1 / math.sqrt(abs(a * d - b * c))
     fine = min(max(math.ceil(reduction), 1), finest)
-    region, forward = _region(pixels, forward, width, height, reduction / fine)
-    forward = forward * fine
-    forward[:, 2] += forward[:, :2] @ (0.5, 0.5) - 0.5
-    view = cv2.warpAffine(region, forward, (width * fine, height * fine), flags=cv2.INTER_LINEAR, borderMode=border)
+    left, top, right, bottom = _shown(forward, width, height, (pixels.shape[1], pixels.shape[0]), reduction)
+    across = down = float(max(1, int(reduction / fine)))
+    region = pixels[top:bottom, left:right]
+    if across > 1:
+        size = math.ceil((right - left) / across), math.ceil((bottom - top) / down)
+        across, down = (right - left) / size[0], (bottom - top) / size[1]
+        region = np.asarray(cv2.resize(region, size, interpolation=cv2.INTER_AREA), np.uint8)
+    a, b, c, d = fine * a * across, fine * b * down, fine * c * across, fine * d * down
+    x, y = fine * (x + forward[0, :2] @ (left, top)), fine * (y + forward[1, :2] @ (left, top))
+    inner = np.array([[a, b, x + (a + b - 1) / 2], [c, d, y + (c + d - 1) / 2]])
+    size = width * fine, height * fine
+    view = cv2.warpAffine(np.ascontiguousarray(region), inner, size, flags=cv2.INTER_LINEAR, borderMode=border)
     if fine > 1:
         view = cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(view, np.uint8)
 
 
-def _region(pixels: Pixels, forward: Points, width: int, height: int, excess: float) -> tuple[Pixels, Points]:
-    """Return the part of a picture that a view shows, reduced where it is still too fine, and the matrix from there."""
-    rows, columns = pixels.shape[:2]
-    inverse = np.linalg.inv(forward[:, :2])
-    corners = (np.array([[0, 0], [width, 0], [0, height], [width, height]]) - forward[:, 2]) @ inverse.T
-    margin = 2 * max(excess, 1)
-    left, top = np.clip(np.floor(corners.min(0) - margin), 0, (columns - 1, rows - 1)).astype(int)
-    right, bottom = np.clip(np.ceil(corners.max(0) + margin), (left + 1, top + 1), (columns, rows)).astype(int)
-    region = pixels[top:bottom, left:right]
-    size = (max(1, round((right - left) / excess)), max(1, round((bottom - top) / excess)))
-    stretch = np.array([1.0, 1.0])
-    if excess > 1.25:
-        stretch = np.array([(right - left) / size[0], (bottom - top) / size[1]])
-        region = np.asarray(cv2.resize(region, size, interpolation=cv2.INTER_AREA), np.uint8)
-    shift = forward[:, :2] @ np.array([left, top]) + forward[:, 2]
-    return np.ascontiguousarray(region), np.column_stack([forward[:, :2] * stretch, shift])
+def _shown(
+    forward: Points, width: int, height: int, size: tuple[int, int], reduction: float
+) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the part of a picture that a view shows, with a margin, at least a pixel.
+
+    The sides are multiples of the whole-number reduction where the picture allows it, for then averaging is fast.
+    """
+    (a, b, x), (c, d, y) = forward.tolist()
+    determinant = a * d - b * c
+    corners = [(u - x, v - y) for u in (0, width) for v in (0, height)]
+    step, margin = max(1, int(reduction)), 2 * max(1.0, reduction)
+    bounds = []
+    for values, limit in (
+        ([(d * u - b * v) / determinant for u, v in corners], size[0]),
+        ([(a * v - c * u) / determinant for u, v in corners], size[1]),
+    ):
+        start = min(max(math.floor((min(values) - margin) / step) * step, 0), limit - 1)
+        bounds.append((start, max(start + 1, min(math.ceil((max(values) + margin) / step) * step, limit))))
+    (left, right), (top, bottom) = bounds
+    return left, top, right, bottom
 
 
 def whole_crop(pixels: Pixels, width: int, height: int, colour: str) -> Pixels:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from skimage import data
 
 from labeler.detector import Detector, Faces, join, suppress
 from labeler.errors import PackError
+from tests.labeler.photos import photo
 from labeler.pack import models_folder
 
 
@@ -27,7 +27,7 @@ def faces(*rows: tuple[float, float, float, float, float]) -> Faces:
 
 
 def test_a_portrait_has_one_face_with_eyes_above_the_mouth(detector: Detector) -> None:
-    found = detector.detect(np.asarray(data.astronaut()))
+    found = detector.detect(photo("astronaut"))
     assert len(found) == 1
     right_eye, left_eye, nose, right_mouth, left_mouth = found.landmarks[0]
     assert right_eye[0] < nose[0] < left_eye[0]
@@ -38,13 +38,13 @@ def test_a_portrait_has_one_face_with_eyes_above_the_mouth(detector: Detector) -
 
 
 def test_padding_to_a_multiple_of_32_does_not_move_the_face(detector: Detector) -> None:
-    portrait = np.asarray(data.astronaut())
+    portrait = photo("astronaut")
     trimmed = detector.detect(portrait[:493, :501])
     assert np.allclose(trimmed.boxes[0], detector.detect(portrait).boxes[0], atol=2)
 
 
 def test_a_face_too_large_for_one_look_is_found_at_half_the_size(detector: Detector) -> None:
-    portrait = np.asarray(data.astronaut())[30:230, 120:320].repeat(6, 0).repeat(6, 1)
+    portrait = photo("astronaut")[30:230, 120:320].repeat(6, 0).repeat(6, 1)
     assert len(detector.detect_pyramid(portrait)) == 1
     assert detector.detect_pyramid(portrait).boxes[0, 2] > 400
 

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from skimage import data
 
 from labeler.decode import Pixels
 from labeler.detector import Detector
-from labeler.faces import TEMPLATE, Cropper, Face, align, find, sample, search, similarity, whole_crop
+from labeler.faces import TEMPLATE, Cropper, Face, Points, align, find, sample, search, similarity, whole_crop
 from labeler.pack import Pack, read_manifest
 from labeler.pipeline import Options, label_store
+from tests.labeler.photos import photo
 from tests.packs import write_pack
 
 
@@ -27,7 +27,7 @@ def detector() -> Detector:
 
 @pytest.fixture(scope="module")
 def portrait() -> Pixels:
-    return np.asarray(data.astronaut())
+    return photo("astronaut")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
     return Pack.load(write_pack(tmp_path_factory.mktemp("pack"), framing="landmarks"))
 
 
-def turned_landmarks(landmarks: np.ndarray[tuple[int, int], np.dtype[np.float64]], turn: int, side: int) -> Pixels:
+def turned_landmarks(landmarks: Points, turn: int, side: int) -> Points:
     """Return where landmarks of a square picture lie after `np.rot90(picture, turn)`."""
     for _ in range(turn):
         landmarks = np.stack([landmarks[:, 1], side - landmarks[:, 0]], 1)
@@ -89,10 +89,9 @@ def test_a_face_cut_by_the_edge_is_found_and_its_crop_repeats_the_border(detecto
 
 def people_free() -> list[Pixels]:
     """Pictures in which nobody is: photos, textures, noise, text and checker boards."""
-    photos = ("brick", "cell", "chelsea", "clock", "coffee", "coins", "grass", "gravel", "horse", "hubble_deep_field")
-    photos += ("immunohistochemistry", "moon", "page", "retina", "rocket", "text")
-    pictures = [np.asarray(getattr(data, name)()) for name in photos]
-    pictures = [np.uint8(255 * picture) if picture.dtype == bool else picture for picture in pictures]
+    names = "brick cell chelsea clock coffee coins grass gravel horse hubble_deep_field"
+    names += " immunohistochemistry moon page retina rocket text"
+    pictures = [photo(name) for name in names.split()]
     rng = np.random.default_rng(3)
     for size in (64, 224, 500):
         cells = np.add.outer(np.arange(size) // 16, np.arange(size) // 16) % 2
@@ -104,7 +103,7 @@ def people_free() -> list[Pixels]:
         for _ in range(12):
             centre, radius = rng.integers(0, size, 2).tolist(), int(rng.integers(4, size // 4))
             cv2.circle(discs, centre, radius, int(rng.integers(0, 255)), -1)
-        pictures += [np.uint8(255 * cells), rng.integers(0, 256, (size, size, 3)).astype(np.uint8), shade]
+        pictures += [(255 * cells).astype(np.uint8), rng.integers(0, 256, (size, size, 3)).astype(np.uint8), shade]
         pictures += [writing, discs]
     return [picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, 2) for picture in pictures]
 
@@ -153,7 +152,7 @@ def test_similarity_recovers_turn_scale_and_shift() -> None:
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 7, 40])
 def test_a_reduced_view_keeps_the_average_of_a_fine_pattern(factor: int) -> None:
-    fine = np.uint8(255 * (np.add.outer(np.arange(480), np.arange(480)) % 2))
+    fine = (255 * (np.add.outer(np.arange(480), np.arange(480)) % 2)).astype(np.uint8)
     side = 480 // factor
     view = sample(fine, np.array([[1 / factor, 0, 0], [0, 1 / factor, 0]]), side, side)
     if factor == 1:
@@ -203,7 +202,7 @@ def test_exif_orientations_give_one_and_the_same_row(tmp_path: Path, portrait: P
 
 
 def test_a_cat_gets_a_row_without_labels(tmp_path: Path, pack: Pack) -> None:
-    Image.fromarray(np.asarray(data.chelsea())).save(tmp_path / "cat.png")
+    Image.fromarray(photo("chelsea")).save(tmp_path / "cat.png")
     summary = label_store(tmp_path, tmp_path / "labels.parquet", pack, Options(workers=1))
     assert summary.failed == {"no_face": 1}
     row = pd.read_parquet(tmp_path / "labels.parquet").iloc[0]
