@@ -33,12 +33,14 @@ _CANDIDATES = 3
 
 _WINDOW = 96
 _WINDOW_POINTS = tuple((0.5 + (x - 0.5) * 0.7, 0.52 + (y - 0.535) * 0.7) for x, y in TEMPLATE)
-_LOOKS_CLOSER = 2
+_WINDOW_CROP = 0.7 * _WINDOW
+_MOST_LOOKS = 5
+_SETTLED = 0.03
 _SURE = 0.9
 _TURNED_BY = 0.01
 _FIRST = (0.5, 0.75)
 _FIRST_TURNED = (0.7, 1.0)
-_SECOND = (0.8, 1.0)
+_SECOND = (0.75, 0.82)
 """Scores needed, for the first look, its turns and the second look: of a face looked at closer, and of one that need
 not show there again."""
 
@@ -144,7 +146,7 @@ def find(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Find
 
     The picture is reduced until the smallest face sought has 16 pixels. Where that shows no face, the quarter turns
     are tried (photos that lie on their side without saying so), then four times the resolution. The largest face is
-    looked at again, twice, in a window that is turned and scaled to it: there it must show again, its landmarks become
+    looked at again in a window that is turned and scaled to it: there it must show again, its landmarks become
     exact, and the turn under which it scores best is taken for upright, since the detector's landmarks always claim to
     be upright.
 
@@ -249,13 +251,13 @@ def _face(box: npt.NDArray[np.floating], landmarks: npt.NDArray[np.floating], sc
 def _look_closer(views: _Views, face: Face, detector: Detector, confirmed: float, trusted: float) -> Face | None:
     """Detect a face again in a window turned, scaled and shifted to it; return None where it does not show there.
 
-    Each look starts from the landmarks of the one before. Since the window is the same for every framing of the
-    picture, so are the detector's errors, and so is the crop. Where the first look is not sure, the window is looked
-    at in all four turns, and the turn that scores best holds. A face of at least the score `trusted` need not show
-    again.
+    Each look starts from the landmarks of the one before, until they move by less than `_SETTLED` of the width of the
+    crop. Since the window is the same for every framing of the picture, so are the detector's errors, and so is the
+    crop. Where the first look is not sure, the window is looked at in all four turns, and the turn that scores best
+    holds. A face of at least the score `trusted` need not show again.
     """
     target = np.array(_WINDOW_POINTS) * _WINDOW
-    for look in range(_LOOKS_CLOSER):
+    for look in range(_MOST_LOOKS):
         matrix, _ = similarity(face.landmarks, target)
         window = views.sample(matrix, _WINDOW)
         seen = _central(detector.detect(window, confirmed))
@@ -266,7 +268,10 @@ def _look_closer(views: _Views, face: Face, detector: Detector, confirmed: float
                 seen = turned
         if seen is None:
             return face if look > 0 or face.score >= trusted else None
+        moved = seen.landmarks - (face.landmarks @ matrix[:, :2].T + matrix[:, 2])
         face = _moved(seen, matrix)
+        if math.sqrt(float((moved**2).sum(1).mean())) < _SETTLED * _WINDOW_CROP:
+            break
     return face
 
 
