@@ -205,7 +205,7 @@ def _to_rgb(stored: Pixels, alpha_kind: str) -> Pixels:
     if stored.shape[2] == 4:
         rgba = np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGRA2RGBA), np.uint16)
         alpha = rgba[..., 3:]
-        ink = 255 * rgba[..., :3] if alpha_kind == "premultiplied" else rgba[..., :3] * alpha
-        over_white: Pixels = np.minimum((ink + 255 * (255 - alpha) + 127) // 255, 255).astype(np.uint8)
+        ink = 255 * np.minimum(rgba[..., :3], alpha) if alpha_kind == "premultiplied" else rgba[..., :3] * alpha
+        over_white: Pixels = ((ink + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
         return over_white
     raise DecodeError("unsupported", f"pictures of {stored.shape[2]} channels are not supported")
