@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labeler.decode import Pixels, to_gray
-from labeler.detector import Detector, Faces
+from labeler.detector import THRESHOLD, Detector, Faces
 from labeler.pack import Manifest
 
 PREPROCESSING_VERSION = "2"
@@ -38,12 +38,6 @@ _MOST_LOOKS = 5
 _SETTLED = 0.03
 _SURE = 0.9
 _TURNED_BY = 0.01
-_FIRST = (0.5, 0.75)
-_FIRST_TURNED = (0.7, 1.0)
-_SECOND = (0.75, 0.82)
-"""Scores needed, for the first look, its turns and the second look: of a face looked at closer, and of one that need
-not show there again."""
-
 Points = npt.NDArray[np.float64]
 
 
@@ -163,19 +157,17 @@ def find(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Find
     second = min(_LARGEST_ZOOM, _scale(pixels, min_face / _SECOND_ZOOM))
     finding = _look(pixels, first, detector, _FIRST, _FIRST_TURNED)
     if finding.face is None and second > first:
-        finding = _look(pixels, second, detector, _SECOND, _SECOND)
+        finding = _look(pixels, second, detector, _SECOND, _SECOND_TURNED)
     return finding
 
 
-def _look(
-    pixels: Pixels, scale: float, detector: Detector, upright: tuple[float, float], turned: tuple[float, float]
-) -> Finding:
+def _look(pixels: Pixels, scale: float, detector: Detector, upright: _Needed, turned: _Needed) -> Finding:
     """Look at a picture at one scale: upright, and only if that shows no face, in its turns, the best score first."""
     small = _resized(pixels, scale)
-    finding = _largest(_Views(pixels, small, scale), _detect(small, detector), detector, upright)
+    finding = _largest(_Views(pixels, small, scale), _detect(small, detector, upright.threshold), detector, upright)
     if finding.face is not None:
         return finding
-    seen = [(turn, _detect(np.rot90(small, turn), detector)) for turn in (1, 3, 2)]
+    seen = [(turn, _detect(np.rot90(small, turn), detector, turned.threshold)) for turn in (1, 3, 2)]
     for turn, faces in sorted(seen, key=lambda item: -item[1].scores.max(initial=0)):
         views = _Views(np.rot90(pixels, turn), np.rot90(small, turn), scale)
         finding = _largest(views, faces, detector, turned)
@@ -183,6 +175,31 @@ def _look(
             height, width = pixels.shape[:2]
             return Finding(finding.count, _turned_back(finding.face, turn, width, height))
     return Finding(0, None)
+
+
+@dataclass(frozen=True)
+class _Needed:
+    """Scores that a look asks for.
+
+    Parameters
+    ----------
+    threshold : float
+        Of a face to be looked at closer.
+    confirmed : float
+        There, of the face seen again.
+    trusted : float
+        Of a face that need not show again.
+    """
+
+    threshold: float
+    confirmed: float
+    trusted: float
+
+
+_FIRST = _Needed(THRESHOLD, 0.5, 0.75)
+_FIRST_TURNED = _Needed(THRESHOLD, 0.7, 1.0)
+_SECOND = _Needed(0.65, 0.78, 0.83)
+_SECOND_TURNED = _Needed(0.7, 0.86, 1.0)
 
 
 @dataclass(frozen=True)
@@ -228,16 +245,17 @@ def _method(scale: float) -> int:
     return cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
 
 
-def _detect(pixels: Pixels, detector: Detector) -> Faces:
-    return detector.detect_pyramid(pixels) if max(pixels.shape[:2]) > _PYRAMID_FROM else detector.detect(pixels)
+def _detect(pixels: Pixels, detector: Detector, threshold: float = THRESHOLD) -> Faces:
+    large = max(pixels.shape[:2]) > _PYRAMID_FROM
+    return detector.detect_pyramid(pixels, threshold) if large else detector.detect(pixels, threshold)
 
 
-def _largest(views: _Views, faces: Faces, detector: Detector, needed: tuple[float, float]) -> Finding:
+def _largest(views: _Views, faces: Faces, detector: Detector, needed: _Needed) -> Finding:
     """Return the largest face that holds when looked at closer, and how many faces are left with it."""
     largest_first = np.argsort(-faces.boxes[:, 2] * faces.boxes[:, 3], kind="stable")
     for rejected, k in enumerate(largest_first[:_CANDIDATES]):
         coarse = _face(faces.boxes[k] / views.scale, faces.landmarks[k] / views.scale, float(faces.scores[k]))
-        face = _look_closer(views, coarse, detector, *needed)
+        face = _look_closer(views, coarse, detector, needed)
         if face is not None:
             return Finding(len(faces) - rejected, face)
     return Finding(0, None)
@@ -248,26 +266,26 @@ def _face(box: npt.NDArray[np.floating], landmarks: npt.NDArray[np.floating], sc
     return Face((left, top, width, height), landmarks.astype(np.float64), score)
 
 
-def _look_closer(views: _Views, face: Face, detector: Detector, confirmed: float, trusted: float) -> Face | None:
+def _look_closer(views: _Views, face: Face, detector: Detector, needed: _Needed) -> Face | None:
     """Detect a face again in a window turned, scaled and shifted to it; return None where it does not show there.
 
     Each look starts from the landmarks of the one before, until they move by less than `_SETTLED` of the width of the
     crop. Since the window is the same for every framing of the picture, so are the detector's errors, and so is the
     crop. Where the first look is not sure, the window is looked at in all four turns, and the turn that scores best
-    holds. A face of at least the score `trusted` need not show again.
+    holds. A trusted face need not show again.
     """
     target = np.array(_WINDOW_POINTS) * _WINDOW
     for look in range(_MOST_LOOKS):
         matrix, _ = similarity(face.landmarks, target)
         window = views.sample(matrix, _WINDOW)
-        seen = _central(detector.detect(window, confirmed))
+        seen = _central(detector.detect(window, needed.confirmed))
         upright = max(face.score, seen.score if seen else 0.0)
         if look == 0 and upright < _SURE:
-            turned = _best_turn(window, detector, confirmed)
+            turned = _best_turn(window, detector, needed.confirmed)
             if turned is not None and turned.score > upright + _TURNED_BY:
                 seen = turned
         if seen is None:
-            return face if look > 0 or face.score >= trusted else None
+            return face if look > 0 or face.score >= needed.trusted else None
         moved = seen.landmarks - (face.landmarks @ matrix[:, :2].T + matrix[:, 2])
         face = _moved(seen, matrix)
         if math.sqrt(float((moved**2).sum(1).mean())) < _SETTLED * _WINDOW_CROP:
