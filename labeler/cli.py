@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 from tqdm import tqdm
 
 from labeler import __version__
+from labeler.crew import GIVEN_UP
+from labeler.decode import Limits
 from labeler.errors import LabelerError
 from labeler.faces import MIN_FACE
-from labeler.pack import Pack, models_folder
-from labeler.pipeline import Options, Summary, count_images, label_store
+from labeler.pack import Pack, models_folder, read_manifest
+from labeler.pipeline import Options, Summary, compare_store, count_images, label_store
+
+_LIMITS = Limits()
+
+
+class _Percentage(click.ParamType[float]):
+    """A share, written as ``5%`` or ``0.05``."""
+
+    name = "share"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the share, 0 to 1."""
+        text = str(value).strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            self.fail(f"{value!r} is no share between 0% and 100%", param, ctx)
+        return share
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,34 +64,106 @@ from labeler.pipeline import Options, Summary, count_images, label_store
     help="Smallest face looked for first, as a share of the picture's shorter side; smaller costs time.",
 )
 @click.option("--workers", default=0, show_default="one a core", type=click.IntRange(0), help="Worker threads.")
+@click.option("--dry-run", is_flag=True, help="Print how many files are new, changed, gone and unchanged; do nothing.")
+@click.option("--verify", is_flag=True, help="Read unchanged files too, and tell whose content is not what it was.")
+@click.option("--relabel", is_flag=True, help="Label every file anew.")
+@click.option("--limit", type=click.IntRange(0), help="Label at most so many files; the rest waits for the next run.")
+@click.option(
+    "--max-pixels", default=_LIMITS.pixels, show_default=True, type=click.IntRange(1), help="Refuse larger pictures."
+)
+@click.option(
+    "--max-bytes", default=_LIMITS.file_bytes, show_default=True, type=click.IntRange(1), help="Refuse larger files."
+)
+@click.option(
+    "--max-seconds",
+    default=_LIMITS.seconds,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Give up a file that takes longer.",
+)
+@click.option(
+    "--max-failures",
+    type=_Percentage(),
+    help="End with exit code 1 if a larger share of the files fails, such as 5%. No face is no failure.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.version_option(__version__, prog_name="label-images")
-def main(store: Path, out: Path, models: Path | None, face: str, min_face: float, workers: int, as_json: bool) -> None:
-    """Label every face photo below the folder STORE and write one table.
+def main(
+    store: Path,
+    out: Path,
+    models: Path | None,
+    face: str,
+    min_face: float,
+    workers: int,
+    dry_run: bool,
+    verify: bool,
+    relabel: bool,
+    limit: int | None,
+    max_pixels: int,
+    max_bytes: int,
+    max_seconds: float,
+    max_failures: float | None,
+    as_json: bool,
+) -> None:
+    """Label every face photo below the folder STORE and keep one table of them up to date.
 
     Each image file becomes one row with its perceived age, gender and ethnicity, or with the status that says why it
-    has none. The labels are for data sets, never for decisions about a person.
+    has none. The labels are for data sets, never for decisions about a person. Only new and changed files are labelled;
+    a run that is interrupted goes on where it was.
 
     Example: label-images /mnt/efrs --out labels.parquet
     """
+    options = Options(
+        workers=workers,
+        face=face,
+        min_face=min_face,
+        limits=Limits(max_pixels, max_bytes, max_seconds),
+        most=limit,
+        verify=verify,
+        relabel=relabel,
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        pack = Pack.load(models or models_folder() / "fairface")
-        shown = sys.stderr.isatty()
-        total = count_images(store) if shown else None
-        with tqdm(total=total, unit=" images", disable=not shown) as bar:
-            options = Options(workers=workers, face=face, min_face=min_face)
-            summary = label_store(store, out, pack, options, bar.update)
+        folder = models or models_folder() / "fairface"
+        if dry_run:
+            counts = asdict(compare_store(store, out, read_manifest(folder), options))
+            click.echo(json.dumps(counts) if as_json else ", ".join(f"{n} {name}" for name, n in counts.items()))
+            return
+        pack = Pack.load(folder)
+        if pack.manifest.notice:
+            click.echo(f"label-images: the pack {pack.manifest.name}: {_visible(pack.manifest.notice)}", err=True)
+        summary = _label(store, out, pack, options)
     except LabelerError as error:
         click.echo(f"label-images: {_visible(str(error))}", err=True)
         sys.exit(2)
     except OSError as error:
-        reason = f"{error.filename or out}: {error.strerror or error}; no table was written"
+        reason = f"{error.filename or out}: {error.strerror or error}; the table is as it was"
         click.echo(f"label-images: {_visible(reason)}", err=True)
-        sys.exit(1)
+        _end(1)
     except KeyboardInterrupt:
-        click.echo(f"label-images: interrupted; {_visible(str(out))} is as it was", err=True)
-        sys.exit(130)
+        reason = f"interrupted; {_visible(str(out))} is as it was, and the next run goes on from here"
+        click.echo(f"label-images: {reason}", err=True)
+        _end(130)
     click.echo(json.dumps(summary.as_dict(), ensure_ascii=True) if as_json else describe(summary))
+    _end(1 if summary.altered_files or (max_failures is not None and summary.failure_share > max_failures) else 0)
+
+
+def _end(code: int) -> None:
+    """End with an exit code, and with a decoder that does not end."""
+    if any(thread.name == GIVEN_UP for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    if code:
+        sys.exit(code)
+
+
+def _label(store: Path, out: Path, pack: Pack, options: Options) -> Summary:
+    """Label with a progress bar where somebody looks on."""
+    shown = sys.stderr.isatty()
+    total = count_images(store) if shown else None
+    with tqdm(total=total, unit=" images", disable=not shown) as bar:
+        return label_store(store, out, pack, options, bar.update)
 
 
 def describe(summary: Summary) -> str:
@@ -78,8 +175,15 @@ def describe(summary: Summary) -> str:
         f"{summary.images_per_second:.0f} images per second -> {_visible(summary.table)}"
     )
     lines = [counts]
+    changes = {name: count for name, count in asdict(summary.counts).items() if count}
+    if set(changes) - {"new"}:
+        lines.append("  " + ", ".join(f"{count} {name}" for name, count in changes.items()))
     lines += [f"  {status}, for example {_visible(text)}" for status, text in summary.examples.items()]
-    lines += [f"  folder not listed: {_visible(text)}" for text in summary.unlisted]
+    if summary.altered_files:
+        example = _visible(summary.altered[0])
+        lines.append(f"  altered under the same size and time: {summary.altered_files}, for example {example}")
+    if summary.unlisted_folders:
+        lines.append(f"  folders not listed: {summary.unlisted_folders}, for example {_visible(summary.unlisted[0])}")
     return "\n".join(lines)
 
 

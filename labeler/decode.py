@@ -16,6 +16,10 @@ from labeler.header import Header, png_chunks, read_header
 Pixels = npt.NDArray[np.uint8]
 
 
+DECODE_VERSION = "2"
+"""Changes whenever the same file would give other pixels; kept in the label table."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a file may ask for before it is refused as ``too_large``.
@@ -26,10 +30,13 @@ class Limits:
         Most pixels a picture may have, as its header states them.
     file_bytes : int
         Most bytes a file may have.
+    seconds : float
+        Longest time that a file may take, once it is in hand.
     """
 
     pixels: int = 200_000_000
     file_bytes: int = 500_000_000
+    seconds: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -39,25 +46,24 @@ class Picture:
     Parameters
     ----------
     pixels : numpy.ndarray
-        RGB, shape (height, width, 3), uint8.
+        RGB, shape (rows, columns, 3), uint8; reduced to one in `reduction` pixels along each side.
     width, height : int
         Size of the upright picture as stored.
     format : str
         As in `labeler.header.Header`.
+    reduction : int
+        1, 2, 4 or 8.
     """
 
     pixels: Pixels
     width: int
     height: int
     format: str
+    reduction: int = 1
 
 
 def decode(data: bytes, limits: Limits | None = None) -> Picture:
-    """Decode an image file to upright RGB.
-
-    EXIF orientation (JPEG, PNG, WebP, TIFF) and AVIF's turn and mirror are applied; transparent pixels are laid over
-    white; 16-bit values are divided by 257; gray, palette and CMYK become RGB. Of several pages or frames the first
-    counts. Colour profiles are ignored.
+    """Decode an image file to upright RGB at its full size; see `decode_checked`.
 
     Parameters
     ----------
@@ -71,7 +77,17 @@ def decode(data: bytes, limits: Limits | None = None) -> Picture:
     DecodeError
         With the status ``corrupt``, ``unsupported`` or ``too_large``.
     """
-    limits = limits or Limits()
+    return decode_checked(data, check(data, limits or Limits()))
+
+
+def check(data: bytes, limits: Limits) -> Header:
+    """Read a file's header and compare it with the limits, before anything is allocated.
+
+    Raises
+    ------
+    DecodeError
+        As `labeler.header.read_header`, and ``too_large`` above a limit.
+    """
     if len(data) > limits.file_bytes:
         raise DecodeError("too_large", f"{len(data)} bytes are more than the limit of {limits.file_bytes}")
     header = read_header(data)
@@ -79,9 +95,53 @@ def decode(data: bytes, limits: Limits | None = None) -> Picture:
         raise DecodeError(
             "too_large", f"{header.width} x {header.height} pixels are more than the limit of {limits.pixels}"
         )
-    stored = _decode_jpeg(data, header) if header.format == "jpeg" else _decode_other(data, header)
+    return header
+
+
+def reduction_to(header: Header, least: int) -> int:
+    """Return the strongest reduction, of 1, 2, 4 and 8, that leaves the shorter side at least so many pixels.
+
+    Only a JPEG can be decoded at a reduced size; the others give 1, as does a `least` of 0.
+    """
+    if header.format != "jpeg" or least <= 0:
+        return 1
+    shorter = min(header.width, header.height)
+    return next((reduction for reduction in (8, 4, 2) if shorter >= reduction * least), 1)
+
+
+def decoded_bytes(header: Header, reduction: int) -> int:
+    """Return about how much memory a picture takes while it is decoded and turned upright."""
+    return 6 * header.width * header.height // reduction**2
+
+
+def decode_checked(data: bytes, header: Header, reduction: int = 1) -> Picture:
+    """Decode an image file, given its header, to upright RGB.
+
+    EXIF orientation (JPEG, PNG, WebP, TIFF) and AVIF's turn and mirror are applied; transparent pixels are laid over
+    white; 16-bit values are divided by 257; gray, palette and CMYK become RGB. Of several pages or frames the first
+    counts. Colour profiles are ignored.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    header : Header
+        As `check` gave it.
+    reduction : int
+        As `reduction_to` gave it: the decoder skips what a smaller picture does not need.
+
+    Raises
+    ------
+    DecodeError
+        With the status ``corrupt`` or ``unsupported``.
+    """
+    if header.format == "heic":
+        pixels = _decode_heic(data, header)
+        return Picture(pixels, pixels.shape[1], pixels.shape[0], header.format)
+    stored = _decode_jpeg(data, header, reduction) if header.format == "jpeg" else _decode_other(data, header)
     pixels = upright(stored, header.orientation)
-    return Picture(pixels, pixels.shape[1], pixels.shape[0], header.format)
+    width, height = (header.width, header.height)[:: -1 if header.orientation >= 5 else 1]
+    return Picture(pixels, width, height, header.format, reduction)
 
 
 def quiet_decoders() -> None:
@@ -117,16 +177,17 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _decode_jpeg(data: bytes, header: Header) -> Pixels:
+def _decode_jpeg(data: bytes, header: Header, reduction: int) -> Pixels:
     try:
         height, width, space = simplejpeg.decode_jpeg_header(data)[:3]
         if (height, width) != (header.height, header.width):
             raise DecodeError(
                 "corrupt", f"jpeg: {header.width} x {header.height} in one header, {width} x {height} in another"
             )
+        least = {} if reduction == 1 else {"min_height": -(-height // reduction), "min_width": -(-width // reduction)}
         if space in ("CMYK", "YCCK"):
-            return _cmyk_to_rgb(simplejpeg.decode_jpeg(data, "CMYK"), inverted=header.inverted)
-        return np.asarray(simplejpeg.decode_jpeg(data, "RGB"), np.uint8)
+            return _cmyk_to_rgb(simplejpeg.decode_jpeg(data, "CMYK", **least), inverted=header.inverted)
+        return np.asarray(simplejpeg.decode_jpeg(data, "RGB", **least), np.uint8)
     except ValueError as error:
         reason = " ".join(str(error).split())
         status = "unsupported" if "nsupported" in reason else "corrupt"
@@ -137,6 +198,20 @@ def _cmyk_to_rgb(cmyk: Pixels, *, inverted: bool) -> Pixels:
     ink = cmyk if inverted else 255 - cmyk
     rgb = ink[..., :3].astype(np.uint16) * ink[..., 3:] + 127
     return (rgb // 255).astype(np.uint8)
+
+
+def _decode_heic(data: bytes, header: Header) -> Pixels:
+    import pillow_heif
+
+    try:
+        picture = pillow_heif.open_heif(data, bgr_mode=True)
+        if picture.size[0] * picture.size[1] > header.width * header.height:
+            raise DecodeError(
+                "corrupt", f"heic: holds {picture.size[0]} x {picture.size[1]} pixels, not what it states"
+            )
+        return _to_rgb(np.asarray(picture, np.uint8), header.alpha)
+    except (ValueError, RuntimeError, EOFError, OSError, SyntaxError) as error:
+        raise DecodeError("corrupt", f"heic: {' '.join(str(error).split())[:200]}") from error
 
 
 def _decode_other(data: bytes, header: Header) -> Pixels:

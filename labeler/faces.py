@@ -199,7 +199,7 @@ class _Needed:
 _FIRST = _Needed(THRESHOLD, 0.5, 0.75)
 _FIRST_TURNED = _Needed(THRESHOLD, 0.7, 1.0)
 _SECOND = _Needed(0.65, 0.78, 0.83)
-_SECOND_TURNED = _Needed(0.7, 0.86, 1.0)
+_SECOND_TURNED = _Needed(0.7, 0.8, 1.0)
 
 
 @dataclass(frozen=True)

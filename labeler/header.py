@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +12,16 @@ from labeler.errors import DecodeError
 SNIFF_BYTES = 32
 """So many first bytes are enough to tell the format."""
 
+HEIC_MISSING = "heic images are not supported without the extra; install efrs-labeler[heic]"
+"""The error of a HEIC file where the extra is not installed."""
+
 _TIFF_MAGIC = {b"II*\x00": "<", b"MM\x00*": ">"}
 _BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 _WIDTH_TAG, _HEIGHT_TAG, _BITS_TAG, _PHOTOMETRIC_TAG = 256, 257, 258, 262
 _ORIENTATION_TAG, _SAMPLES_TAG, _PLANAR_TAG, _EXTRA_SAMPLES_TAG = 274, 277, 284, 338
+_TILE_WIDTH_TAG, _TILE_HEIGHT_TAG = 322, 323
 _TIFF_TAGS = (
     _WIDTH_TAG,
     _HEIGHT_TAG,
@@ -26,6 +31,8 @@ _TIFF_TAGS = (
     _SAMPLES_TAG,
     _PLANAR_TAG,
     _EXTRA_SAMPLES_TAG,
+    _TILE_WIDTH_TAG,
+    _TILE_HEIGHT_TAG,
 )
 _WHITE_IS_ZERO, _SEPARATED = 0, 5
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
@@ -41,7 +48,7 @@ class Header:
     Parameters
     ----------
     format : str
-        ``jpeg``, ``png``, ``webp``, ``tiff``, ``bmp`` or ``avif``.
+        ``jpeg``, ``png``, ``webp``, ``tiff``, ``bmp``, ``avif`` or, with the extra ``[heic]``, ``heic``.
     width, height : int
         Pixels as the decoder gives them, before `orientation` is applied.
     orientation : int
@@ -65,7 +72,7 @@ class Header:
 def sniff(data: bytes) -> str | None:
     r"""Return the format that the first bytes show, or None where they show no image.
 
-    Also names formats that `read_header` refuses (``heic``, ``gif``, ``jpeg2000``, ``jxl``, ``psd``, ``bigtiff``), so
+    Also names formats that `read_header` refuses (``gif``, ``jpeg2000``, ``jxl``, ``psd``, ``bigtiff``), so
     that the refusal can say what the file is.
 
     Examples
@@ -111,9 +118,11 @@ def read_header(data: bytes) -> Header:
     if not data:
         raise DecodeError("corrupt", "the file is empty")
     kind = sniff(data[:SNIFF_BYTES])
-    readers = {"jpeg": _jpeg, "png": _png, "webp": _webp, "tiff": _tiff, "bmp": _bmp, "avif": _avif}
+    readers = {"jpeg": _jpeg, "png": _png, "webp": _webp, "tiff": _tiff, "bmp": _bmp, "avif": _avif, "heic": _heic}
     if kind is None:
         raise DecodeError("unsupported", "the content is not of a known image format")
+    if kind == "heic" and not heic_supported():
+        raise DecodeError("unsupported", HEIC_MISSING)
     if kind not in readers:
         raise DecodeError("unsupported", f"{kind} images are not supported")
     try:
@@ -227,6 +236,9 @@ def _refuse_tiff_layout(tags: dict[int, int]) -> None:
         raise DecodeError("unsupported", f"tiff: pictures of {samples} channels are not supported")
     if deep and samples > 1 and tags.get(_PLANAR_TAG, 1) != 1:
         raise DecodeError("unsupported", "tiff: 16-bit channels in separate planes are not supported")
+    tile = tags.get(_TILE_WIDTH_TAG, 0), tags.get(_TILE_HEIGHT_TAG, 0)
+    if not deep and tile[0] * tile[1] % 1024:
+        raise DecodeError("unsupported", f"tiff: tiles of {tile[0]} x {tile[1]} pixels are not supported")
     if deep and tags.get(_PHOTOMETRIC_TAG) == _SEPARATED:
         raise DecodeError("unsupported", "tiff: 16-bit CMYK is not supported")
 
@@ -238,6 +250,17 @@ def _bmp(data: bytes) -> Header:
     else:
         width, height = struct.unpack_from("<ii", data, 18)
     return Header("bmp", width, abs(height))
+
+
+def heic_supported() -> bool:
+    """Tell whether the extra that decodes HEIC is installed."""
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+def _heic(data: bytes) -> Header:
+    # The size may be larger than the picture, which the decoder crops and turns itself.
+    header = _avif(data)
+    return Header("heic", header.width, header.height)
 
 
 def _avif(data: bytes) -> Header:
@@ -253,7 +276,7 @@ def _avif(data: bytes) -> Header:
         elif name == b"imir" and end > body:
             mirror = data[body] & 1
     if size is None:
-        raise DecodeError("corrupt", "the avif header holds no image size")
+        raise DecodeError("corrupt", "the header holds no image size")
     if mirror is not None:
         orientation = (_MIRRORED_LEFT_RIGHT if mirror else _MIRRORED_UPSIDE_DOWN)[orientation]
     return Header("avif", *size, orientation)

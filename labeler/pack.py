@@ -114,6 +114,11 @@ class Manifest:
         """Channels of the crop: 1 for gray, 3 for RGB."""
         return 1 if self.colour == "gray" else 3
 
+    @property
+    def notice(self) -> str:
+        """What whoever uses the pack must be told each time, such as that it is for research only; mostly empty."""
+        return str(self.document.get("notice") or "")
+
 
 def models_folder() -> Path:
     """Return the folder of the model packs that came with this package.

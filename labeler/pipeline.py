@@ -1,35 +1,42 @@
-"""The flow from a store to its label table: walk, decode, crop, classify on all cores, write."""
+"""The flow from a store to its label table: what is new, prepare and classify on all cores, write."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import os
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from labeler import __version__
-from labeler.decode import Limits, Picture, Pixels, decode, quiet_decoders
-from labeler.errors import DecodeError
+from labeler.alone import prepare_alone
+from labeler.crew import Budget, Clock, Crew
+from labeler.decode import DECODE_VERSION, Limits, quiet_decoders
+from labeler.errors import StoreError
 from labeler.faces import MIN_FACE, Cropper, Face
+from labeler.merge import Counts, Keep, Label, Merge, Step
 from labeler.pack import BATCH, Manifest, Pack, Prediction
-from labeler.phash import perceptual_hash
-from labeler.store import Entry, check_store, encode_path, read, walk
-from labeler.table import FACE_COLUMNS, TableInfo, check_output, schema, write
+from labeler.prepare import Preparer, Row
+from labeler.state import Journal, locked
+from labeler.store import Gap, check_store, encode_path, scan, walk
+from labeler.table import FACE_COLUMNS, SCHEMA_VERSION, Rows, TableInfo, check_table_output, known_rows, schema, write
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
 
 CHUNK = BATCH
 """Files that one worker takes at a time."""
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_LONGEST_WALK = 4096
+_EXAMPLES = 20
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,27 @@ class Options:
         Smallest face sought first, as a share of the picture's shorter side, above 0 and up to 1.
     limits : Limits
         What a file may ask for before it is refused.
+    most : int or None
+        Most files to label in this run.
+    verify : bool
+        Whether unchanged files are read and compared with their content hash.
+    relabel : bool
+        Whether every file is labelled anew.
+    bytes_in_flight : int
+        Files and pictures that all workers together may hold in memory, but for one that is larger by itself.
+    checkpoint_seconds : float
+        Rows labelled since are lost if the process is killed.
     """
 
     workers: int = 0
     face: str = "auto"
     min_face: float = MIN_FACE
     limits: Limits = field(default_factory=Limits)
+    most: int | None = None
+    verify: bool = False
+    relabel: bool = False
+    bytes_in_flight: int = 1 << 29
+    checkpoint_seconds: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,14 +82,24 @@ class Summary:
 
     Parameters
     ----------
-    files, labelled : int
-        Image files found, and those of them that have labels.
+    files : int
+        Rows of the table.
+    labelled : int
+        Files that got labels in this run.
     failed : mapping of str to int
-        Files of each other status that occurs.
+        Files of each other status that this run gave.
     examples : mapping of str to str
         For each of these, one file and its error.
+    counts : Counts
+        How the store differed from the table.
+    altered : sequence of str
+        Files whose content changed under the same size and time, as a verifying run found; the first ones.
+    altered_files : int
+        How many there are.
     unlisted : sequence of str
-        Folders that could not be listed.
+        Folders that could not be looked into; the first ones.
+    unlisted_folders : int
+        How many there are.
     seconds : float
         Wall-clock time.
     table : str
@@ -78,14 +110,28 @@ class Summary:
     labelled: int
     failed: Mapping[str, int]
     examples: Mapping[str, str]
+    counts: Counts
+    altered: Sequence[str]
+    altered_files: int
     unlisted: Sequence[str]
+    unlisted_folders: int
     seconds: float
     table: str
 
     @property
     def images_per_second(self) -> float:
-        """Files over wall-clock seconds."""
-        return self.files / self.seconds if self.seconds > 0 else 0.0
+        """Files looked at over wall-clock seconds."""
+        return self._tried / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def failure_share(self) -> float:
+        """Share of the files looked at in this run that failed, 0 to 1; a picture without a face has not failed."""
+        failures = sum(count for status, count in self.failed.items() if status != "no_face")
+        return failures / self._tried if self._tried else 0.0
+
+    @property
+    def _tried(self) -> int:
+        return self.labelled + sum(self.failed.values())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary for JSON."""
@@ -94,7 +140,16 @@ class Summary:
             "labelled": self.labelled,
             "failed": dict(self.failed),
             "examples": dict(self.examples),
+            "new": self.counts.new,
+            "changed": self.counts.changed,
+            "gone": self.counts.gone,
+            "unchanged": self.counts.unchanged,
+            "resumed": self.counts.resumed,
+            "remaining": self.counts.remaining,
+            "altered": list(self.altered),
+            "altered_files": self.altered_files,
             "unlisted": list(self.unlisted),
+            "unlisted_folders": self.unlisted_folders,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 1),
             "table": self.table,
@@ -102,17 +157,50 @@ class Summary:
 
 
 @dataclass
-class _Row:
-    """One file on its way through the pipeline."""
+class _Tally:
+    """What a run counts as it goes."""
 
-    entry: Entry
-    status: str = "ok"
-    error: str | None = None
-    picture_size: tuple[int, int] | None = None
-    phash: int | None = None
-    faces: int | None = None
-    face: Face | None = None
-    crop: Pixels | None = None
+    statuses: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    altered: list[str] = field(default_factory=list)
+    altered_files: int = 0
+    unlisted: list[str] = field(default_factory=list)
+    unlisted_folders: int = 0
+
+    def row(self, row: Row) -> None:
+        """Count a row that this run gave."""
+        self.statuses[row.status] += 1
+        if row.status != "ok":
+            self.examples.setdefault(row.status, f"{row.entry.path}: {row.error}")
+
+    def differs(self, row: Row) -> None:
+        """Count a file whose content is not what it was."""
+        self.altered_files += 1
+        if len(self.altered) < _EXAMPLES:
+            self.altered.append(row.entry.path)
+
+    def gap(self, gap: Gap) -> None:
+        """Count a folder that could not be looked into."""
+        self.unlisted_folders += 1
+        if len(self.unlisted) < _EXAMPLES:
+            self.unlisted.append(f"{gap.path or '.'}: {gap.reason}")
+
+    def summary(self, files: int, counts: Counts, seconds: float, table: Path) -> Summary:
+        """Return what was counted."""
+        failed = {status: count for status, count in sorted(self.statuses.items()) if status != "ok"}
+        return Summary(
+            files,
+            self.statuses["ok"],
+            failed,
+            dict(sorted(self.examples.items())),
+            counts,
+            self.altered,
+            self.altered_files,
+            self.unlisted,
+            self.unlisted_folders,
+            seconds,
+            os.fspath(table),
+        )
 
 
 def label_store(
@@ -122,7 +210,10 @@ def label_store(
     options: Options | None = None,
     progress: Callable[[int], object] = lambda _files: None,
 ) -> Summary:
-    """Label every image file of a store and write the label table.
+    """Bring a store's label table up to date: label what is new or changed, drop what is gone, keep the rest.
+
+    The table is the same, byte for byte, as if it were made from nothing. A run that is ended in any way leaves the old
+    table and what it has labelled so far; the next run goes on from there.
 
     Parameters
     ----------
@@ -133,7 +224,7 @@ def label_store(
     pack : Pack
         The classifiers.
     options : Options, optional
-        Threads, limits, and how faces are looked for.
+        Threads, limits, how faces are looked for, and what is labelled anew.
     progress : callable
         Called with the number of files done since the last call.
 
@@ -146,42 +237,76 @@ def label_store(
     StoreError, TableError, PackError
         Before anything is read, if the store, the output or the face detector cannot be used. No single file raises:
         each becomes a row.
+    OSError
+        If the disk is full or fails; the old table is as it was.
     """
     started = time.monotonic()
     options = options or Options()
     root = check_store(store)
-    target = check_output(out)
+    target = check_table_output(out)
     quiet_decoders()
-    cropper = Cropper.of(pack.manifest, options.face, options.min_face)
-    worker = _Worker(root, pack, cropper, options.limits)
-    statuses: Counter[str] = Counter()
-    examples: dict[str, str] = {}
-    unlisted: list[str] = []
+    with locked(target):
+        run = _Run.of(root, target, pack, options)
+        suspects = run.journal.open()
+        finished = False
+        try:
+            files = run.write(suspects, progress)
+            finished = run.complete
+        finally:
+            run.journal.close(remove=finished)
+    return run.tally.summary(files, run.merge.counts, time.monotonic() - started, target)
 
-    def count(rows: Sequence[_Row]) -> None:
-        for row in rows:
-            statuses[row.status] += 1
-            if row.status != "ok":
-                examples.setdefault(row.status, f"{row.entry.path}: {row.error}")
-        progress(len(rows))
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        entries = walk(root, lambda path, error: unlisted.append(f"{path or '.'}: {error.strerror}"))
-        for rows, batch in _in_order(options.workers or _cores(), worker.label, _chunks(entries)):
-            count(rows)
-            yield batch
+def compare_store(
+    store: str | os.PathLike[str], out: str | os.PathLike[str], manifest: Manifest, options: Options | None = None
+) -> Counts:
+    """Return how a store differs from its label table, and change nothing.
 
-    files = write(target, batches(), _table_info(root, pack.manifest, cropper, options))
-    labelled = statuses.pop("ok", 0)
-    return Summary(
-        files,
-        labelled,
-        dict(sorted(statuses.items())),
-        dict(sorted(examples.items())),
-        unlisted,
-        time.monotonic() - started,
-        os.fspath(target),
+    Raises
+    ------
+    StoreError, TableError, PackError
+        As `label_store`.
+    """
+    options = options or Options()
+    root = check_store(store)
+    plan = _plan(root, check_table_output(out), manifest, options)
+    for _ in plan.merge.steps():
+        pass
+    return plan.merge.counts
+
+
+@dataclass
+class _Plan:
+    """What is known of a store before the first file is opened."""
+
+    cropper: Cropper
+    info: TableInfo
+    journal: Journal
+    merge: Merge
+    tally: _Tally
+
+
+def _plan(root: Path, target: Path, manifest: Manifest, options: Options) -> _Plan:
+    cropper = Cropper.of(manifest, options.face, options.min_face)
+    info = _table_info(root, manifest, cropper, options)
+    journal = Journal(target, _key(info))
+    table = known_rows(target, damaged_too=options.relabel)
+    tally = _Tally()
+    merge = Merge(
+        scan(root),
+        [table, *journal.sources()],
+        compatible=not options.relabel and all(_key(old) == _key(info) for old in table.infos),
+        limit=options.most,
+        verify=options.verify,
+        on_gap=tally.gap,
     )
+    return _Plan(cropper, info, journal, merge, tally)
+
+
+def _key(info: TableInfo) -> str:
+    """Return a digest of all that decides a row besides its file."""
+    parts = [SCHEMA_VERSION, info.pack_digest, info.preprocessing_version, dict(info.options)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _table_info(root: Path, manifest: Manifest, cropper: Cropper, options: Options) -> TableInfo:
@@ -189,7 +314,7 @@ def _table_info(root: Path, manifest: Manifest, cropper: Cropper, options: Optio
         pack_name=manifest.name,
         pack_version=manifest.version,
         pack_digest=manifest.digest,
-        preprocessing_version=cropper.version,
+        preprocessing_version=f"{DECODE_VERSION}.{cropper.version}",
         store=encode_path(root.resolve().name),
         tool_version=__version__,
         options={
@@ -197,6 +322,7 @@ def _table_info(root: Path, manifest: Manifest, cropper: Cropper, options: Optio
             "min_face": repr(options.min_face),
             "limit_pixels": str(options.limits.pixels),
             "limit_bytes": str(options.limits.file_bytes),
+            "limit_seconds": repr(float(options.limits.seconds)),
         },
         classes=manifest.classes,
     )
@@ -212,82 +338,221 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    iterator = iter(entries)
-    while chunk := list(itertools.islice(iterator, CHUNK)):
-        yield chunk
+class _PostponedError(Exception):
+    """A limit was reached before the rows of another pack could all be replaced."""
 
 
-def _in_order(workers: int, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield the results of worker threads in the order of the items, with a bounded number of items under way."""
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+@dataclass
+class _Run:
+    """One run that labels."""
 
-
-@dataclass(frozen=True)
-class _Worker:
-    """What every thread needs to label files; nothing in it changes."""
-
-    root: Path
+    plan: _Plan
+    target: Path
     pack: Pack
-    cropper: Cropper
-    limits: Limits
+    options: Options
+    preparer: Preparer
+    complete: bool = False
+    waiting: list[pa.RecordBatch] = field(default_factory=list)
+    kept_at: float = field(default_factory=time.monotonic)
 
-    def label(self, entries: Sequence[Entry]) -> tuple[list[_Row], pa.RecordBatch]:
-        """Return the rows of some files, without their crops, and the same as a part of the table."""
-        rows = [self.prepare(entry) for entry in entries]
+    @classmethod
+    def of(cls, root: Path, target: Path, pack: Pack, options: Options) -> _Run:
+        """Look at what there is."""
+        plan = _plan(root, target, pack.manifest, options)
+        preparer = Preparer(root, plan.cropper, options.limits, Budget(options.bytes_in_flight))
+        return cls(plan, target, pack, options, preparer)
+
+    @property
+    def journal(self) -> Journal:
+        """The rows of this run and of those before it that did not end."""
+        return self.plan.journal
+
+    @property
+    def merge(self) -> Merge:
+        """The steps to the new table."""
+        return self.plan.merge
+
+    @property
+    def tally(self) -> _Tally:
+        """What this run counts."""
+        return self.plan.tally
+
+    @property
+    def table(self) -> Rows:
+        """The rows of the table as it is."""
+        return self.merge.sources[0]
+
+    def write(self, suspects: set[str], progress: Callable[[int], object]) -> int:
+        """Label, and replace the table if it changes; return its number of rows."""
+        with closing(self._finished_steps(suspects, progress)) as steps:
+            same = 0
+            different: Iterable[Keep | pa.RecordBatch] = ()
+            for step in steps:
+                if not (isinstance(step, Keep) and (step.source, step.start) == (0, same)):
+                    different = itertools.chain([step], steps)
+                    break
+                same = step.stop
+            else:
+                if self.table.infos == [self.plan.info] and same == self.table.count:
+                    self.complete = True
+                    return same
+            return self._replace(same, different)
+
+    def _replace(self, same: int, different: Iterable[Keep | pa.RecordBatch]) -> int:
+        """Write the table anew: so many rows as they are, then what is different."""
+        try:
+            files = write(self.target, itertools.chain(self.table.take(0, same), self._rows(different)), self.plan.info)
+        except _PostponedError:
+            return self.table.count
+        except BaseException:
+            # What breaks the run off is to be told, not that the disk is full for this too.
+            with suppress(OSError):
+                self._keep()
+            raise
+        self.complete = True
+        return files
+
+    def _rows(self, steps: Iterable[Keep | pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        empty = True
+        for step in steps:
+            empty = False
+            if isinstance(step, Keep):
+                yield from self.merge.sources[step.source].take(step.start, step.stop)
+            else:
+                yield step
+        counts = self.merge.counts
+        if counts.remaining and not self.merge.compatible:
+            self._keep()
+            raise _PostponedError
+        if empty and counts.gone and counts.gone == self.table.count:
+            raise StoreError(
+                f"{self.preparer.root}: holds no image, but {self.target} has {counts.gone} rows; "
+                "mount the store, or remove the table if the store is meant to be empty"
+            )
+
+    def _keep(self) -> None:
+        """Put the rows labelled since the last time where no crash can take them."""
+        if self.waiting:
+            self.journal.add(self.waiting, self.plan.info)
+            self.waiting = []
+        self.kept_at = time.monotonic()
+
+    def _finished_steps(
+        self, suspects: set[str], progress: Callable[[int], object]
+    ) -> Generator[Keep | pa.RecordBatch, None, None]:
+        """Yield the rows of the new table in order, as ranges of known rows and as batches of new ones."""
+        crew = Crew(
+            self.options.workers or _cores(),
+            lambda label, number, clock: self._prepare(label, number, clock, suspects),
+            self._gather,
+            self._late,
+            self.options.limits.seconds,
+        )
+        for labelled, steps in crew.run(_groups(self.merge.steps())):
+            rows, batch = labelled or ([], None)
+            yield from self._in_order(steps, rows, batch)
+            progress(sum(step.stop - step.start if isinstance(step, Keep) else 1 for step in steps))
+            if time.monotonic() - self.kept_at >= self.options.checkpoint_seconds:
+                self._keep()
+
+    def _in_order(
+        self, steps: Sequence[Step], rows: Sequence[Row], batch: pa.RecordBatch | None
+    ) -> Iterator[Keep | pa.RecordBatch]:
+        done = iter(rows)
+        start = stop = 0
+        if batch is not None and batch.num_rows:
+            self.waiting.append(batch)
+        for step in steps:
+            if isinstance(step, Label):
+                row = next(done)
+                if not row.kept:
+                    stop += 1
+                    self.tally.row(row)
+                    if step.known is not None:
+                        self.merge.counts.unchanged -= 1
+                        self.merge.counts.changed += 1
+                        if row.status != "unreadable":
+                            self.tally.differs(row)
+                    continue
+            if batch is not None and start < stop:
+                yield batch.slice(start, stop - start)
+                start = stop
+            kept = step.known if isinstance(step, Label) else step
+            if kept is not None:
+                yield kept
+        if batch is not None and start < stop:
+            yield batch.slice(start, stop - start)
+
+    def _prepare(self, label: Label, number: int, clock: Clock, suspects: set[str]) -> Row:
+        entry = label.entry
+        if entry.path in suspects:
+            clock.stop()
+            row = prepare_alone(self.preparer, entry)
+            row.kept = label.content_hash is not None and row.content_hash == label.content_hash
+            return row
+        self.journal.enter(number, entry.path)
+        return self.preparer.prepare(entry, clock, label.content_hash)
+
+    def _late(self, label: Label) -> Row:
+        row = Row(label.entry)
+        row.fail("too_large", f"took more than {self.options.limits.seconds:g} seconds")
+        return row
+
+    def _gather(self, rows: Sequence[Row]) -> tuple[Sequence[Row], pa.RecordBatch]:
+        """Return the rows of some files, without their crops, and those not kept as a part of the table."""
         manifest = self.pack.manifest
         crops = [row.crop for row in rows if row.crop is not None]
         shape = (manifest.height, manifest.width, *((manifest.channels,) if manifest.channels > 1 else ()))
         stacked = np.stack(crops) if crops else np.zeros((0, *shape), np.uint8)
-        batch = _record_batch(rows, self.pack.predict(stacked), manifest)
-        for row in rows:
+        prediction = self.pack.predict(stacked)
+        labelled = [row for row in rows if row.crop is not None]
+        finite = _finite(prediction)
+        for row, good in zip(labelled, finite, strict=True):
             row.crop = None
+            if not good:
+                row.fail("crashed", "the network's output is not a finite number")
+        batch = _record_batch([row for row in rows if not row.kept], _chosen(prediction, finite), manifest)
         return rows, batch
 
-    def prepare(self, entry: Entry) -> _Row:
-        """Read, decode and crop one file; whatever happens becomes the row's status."""
-        row = _Row(entry)
-        try:
-            self.crop(row, decode(read(self.root, entry, self.limits.file_bytes), self.limits))
-        except DecodeError as error:
-            row.status, row.error = error.status, _one_line(error)
-        except MemoryError:
-            row.status, row.error = "too_large", "not enough memory to decode it"
-        except Exception as error:
-            row.status, row.error = "crashed", f"{type(error).__name__}: {_one_line(error)}"
-        return row
 
-    def crop(self, row: _Row, picture: Picture) -> None:
-        """Find the face and put its crop into the row."""
-        row.picture_size = (picture.width, picture.height)
-        row.phash = perceptual_hash(picture.pixels)
-        finding, row.crop = self.cropper.crop(picture.pixels)
-        if finding is not None:
-            row.faces, row.face = finding.count, finding.face
-        if row.crop is None:
-            row.status, row.error = "no_face", "no face was found"
+def _groups(steps: Iterable[Step]) -> Iterator[tuple[list[Label], list[Step]]]:
+    """Yield steps in groups of at most `CHUNK` files to label, and those files beside them."""
+    labels: list[Label] = []
+    group: list[Step] = []
+    for step in steps:
+        group.append(step)
+        if isinstance(step, Label):
+            labels.append(step)
+        if len(labels) == CHUNK or len(group) == _LONGEST_WALK or not labels:
+            yield labels, group
+            labels, group = [], []
+    if group:
+        yield labels, group
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+def _finite(prediction: Prediction) -> npt.NDArray[np.bool_]:
+    """Tell of each crop whether all that the networks say of it is a finite number, shape (n,)."""
+    finite = np.isfinite(prediction.years)
+    for values in prediction.probabilities.values():
+        finite &= np.isfinite(values).all(axis=1)
+    return finite
 
 
-def _record_batch(rows: Sequence[_Row], prediction: Prediction, manifest: Manifest) -> pa.RecordBatch:
-    """Return the rows in the table's schema; the n-th prediction belongs to the n-th row with a crop."""
+def _chosen(prediction: Prediction, mask: npt.NDArray[np.bool_]) -> Prediction:
+    probabilities = {name: values[mask] for name, values in prediction.probabilities.items()}
+    return Prediction(probabilities, prediction.years[mask])
+
+
+def _record_batch(rows: Sequence[Row], prediction: Prediction, manifest: Manifest) -> pa.RecordBatch:
+    """Return the rows in the table's schema; the n-th prediction belongs to the n-th row that is ok."""
     arrow_schema = schema(manifest.classes)
-    labelled = np.array([row.crop is not None for row in rows], bool)
+    labelled = np.array([row.status == "ok" for row in rows], bool)
     source = np.cumsum(labelled) - 1
     columns: dict[str, Any] = {
         "path": [row.entry.path for row in rows],
         "size_bytes": [row.entry.size_bytes for row in rows],
         "mtime_ns": [row.entry.mtime_ns for row in rows],
+        "content_hash": [row.content_hash for row in rows],
         "status": [row.status for row in rows],
         "error": [row.error for row in rows],
         "width": [row.picture_size and row.picture_size[0] for row in rows],
@@ -296,8 +561,9 @@ def _record_batch(rows: Sequence[_Row], prediction: Prediction, manifest: Manife
         "phash": [row.phash for row in rows],
         "age": [prediction.years[k] if found else None for k, found in zip(source, labelled, strict=True)],
     }
-    for name, values in zip(FACE_COLUMNS, zip(*(_face_values(row.face) for row in rows), strict=True), strict=True):
-        columns[f"face_{name}"] = values
+    faces = [_face_values(row.face) for row in rows]
+    for k, name in enumerate(FACE_COLUMNS):
+        columns[f"face_{name}"] = [values[k] for values in faces]
     for attribute in ATTRIBUTES:
         probabilities = prediction.probabilities[attribute]
         classes = manifest.outputs[attribute].classes

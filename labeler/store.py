@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from labeler.errors import DecodeError, StoreError
 from labeler.header import SNIFF_BYTES, sniff
@@ -22,8 +23,7 @@ _Identity = tuple[int, int]
 _ESCAPE = re.compile(rb"\\(?:\\|x([0-9a-f]{2}))")
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One image file of a store.
 
     Parameters
@@ -40,6 +40,25 @@ class Entry:
     size_bytes: int | None
     mtime_ns: int | None
     problem: str = ""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A part of a store that could not be looked into.
+
+    Parameters
+    ----------
+    path : str
+        The folder, with ``/`` at its end, or empty for the store itself; its files cannot be known to be gone.
+    reason : str
+        Why.
+    known : bool
+        Whether its files are seen by another path, so that by this one they are gone.
+    """
+
+    path: str
+    reason: str
+    known: bool = False
 
 
 def encode_path(name: str) -> str:
@@ -90,18 +109,17 @@ def check_store(root: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def walk(root: str | os.PathLike[str], on_error: Callable[[str, OSError], None] | None = None) -> Iterator[Entry]:
-    """Yield every image file below a folder, sorted by `Entry.path` as UTF-8 bytes.
+def scan(root: str | os.PathLike[str]) -> Iterator[Entry | Gap]:
+    """Yield every image file below a folder, sorted by `Entry.path` as UTF-8 bytes, and what could not be looked into.
 
-    Links to files and folders are followed, a link back to a folder above it is not. Memory grows with the largest
-    folder, not with the store. macOS's companion files (``._name``) are no images.
+    Links to files and folders are followed, each folder through one link only: a link to a folder above it, or to one
+    that another link has led to, is a `Gap`. Memory grows with the largest folder and the number of links, not with the
+    store. macOS's companion files (``._name``) are no images.
 
     Parameters
     ----------
     root : path
         The store.
-    on_error : callable, optional
-        Called with the path and the error of each folder below the root that cannot be listed.
 
     Raises
     ------
@@ -109,15 +127,21 @@ def walk(root: str | os.PathLike[str], on_error: Callable[[str, OSError], None] 
         As `check_store`.
     """
     folder = check_store(root)
-    levels = [_level(os.fspath(folder), "", (_identity(os.stat(folder)),), on_error)]
+    linked: set[_Identity] = set()
+    levels = [_level(os.fspath(folder), "", (_identity(os.stat(folder)),), linked)]
     while levels:
         found = next(levels[-1], None)
         if found is None:
             levels.pop()
-        elif isinstance(found, Entry):
+        elif isinstance(found, Entry | Gap):
             yield found
         else:
-            levels.append(_level(*found, on_error))
+            levels.append(_level(*found, linked))
+
+
+def walk(root: str | os.PathLike[str]) -> Iterator[Entry]:
+    """Yield the image files of `scan` alone."""
+    return (found for found in scan(root) if isinstance(found, Entry))
 
 
 def _identity(status: os.stat_result) -> _Identity:
@@ -125,20 +149,20 @@ def _identity(status: os.stat_result) -> _Identity:
 
 
 def _level(
-    folder: str,
-    prefix: str,
-    above: tuple[_Identity, ...],
-    on_error: Callable[[str, OSError], None] | None,
-) -> Iterator[Entry | tuple[str, str, tuple[_Identity, ...]]]:
+    folder: str, prefix: str, above: tuple[_Identity, ...], linked: set[_Identity]
+) -> Iterator[Entry | Gap | tuple[str, str, tuple[_Identity, ...]]]:
     """Yield the image files of one folder and, in their place among them, the folders to go down into."""
+    items: dict[str, os.DirEntry[str]] = {}
     try:
-        with os.scandir(folder) as scan:
-            items = sorted(((encode_path(item.name) + "/" * _is_folder(item), item) for item in scan), key=_sort_key)
+        with os.scandir(folder) as listing:
+            for item in listing:
+                items[_plain(item.name) + "/" * _is_folder(item)] = item
     except OSError as error:
-        if on_error is not None:
-            on_error(prefix, error)
+        yield Gap(prefix, f"cannot be listed ({error.strerror})")
         return
-    for name, item in items:
+    # Code points sort as their UTF-8 bytes do.
+    for name in sorted(items):
+        item = items.pop(name)
         if not name.endswith("/"):
             entry = _entry(item, prefix + name)
             if entry is not None:
@@ -147,28 +171,42 @@ def _level(
         try:
             identity = _identity(item.stat())
         except OSError as error:
-            if on_error is not None:
-                on_error(prefix + name, error)
+            yield Gap(prefix + name, f"cannot be looked at ({error.strerror})")
             continue
-        if identity not in above:
+        if identity in above:
+            yield Gap(prefix + name, "is a link to a folder above it", known=True)
+        elif identity in linked and item.is_symlink():
+            yield Gap(prefix + name, "is a link to a folder that another link has led to", known=True)
+        else:
+            if item.is_symlink():
+                linked.add(identity)
             yield item.path, prefix + name, (*above, identity)
 
 
-def _sort_key(named: tuple[str, os.DirEntry[str]]) -> bytes:
-    return named[0].encode()
+def _plain(name: str) -> str:
+    """Return `encode_path` of a name, at once where nothing in it needs an escape."""
+    return name if name.isascii() and "\\" not in name else encode_path(name)
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:
+    """Tell whether to go down; a link that cannot be followed and names no image may have led to a folder before."""
     try:
-        return item.is_dir()
+        if item.is_dir():
+            return True
+        return item.is_symlink() and not _named_image(item.name) and not os.path.exists(item.path)
     except OSError:
-        return False
+        return not _named_image(item.name)
+
+
+def _named_image(name: str) -> bool:
+    stem, _, ending = name.rpartition(".")
+    return stem != "" and "." + ending.lower() in IMAGE_SUFFIXES
 
 
 def _entry(item: os.DirEntry[str], path: str) -> Entry | None:
     if item.name.startswith(_APPLE_DOUBLE):
         return None
-    named = os.path.splitext(item.name)[1].lower() in IMAGE_SUFFIXES
+    named = _named_image(item.name)
     try:
         status = item.stat()
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,11 @@ well the landmarks fit a frontal face (both 0 to 1), and the turn in the picture
 
 ROW_GROUP_ROWS = 65_536
 _PREFIX = "efrs."
+_MAGIC = b"PAR1"
+
+
+class NewerTableError(TableError):
+    """A label table of a newer schema, which this version must neither read nor replace."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,7 @@ def schema(classes: Mapping[str, Sequence[str]], info: TableInfo | None = None) 
         pa.field("path", pa.string(), nullable=False),
         pa.field("size_bytes", pa.int64()),
         pa.field("mtime_ns", pa.int64()),
+        pa.field("content_hash", pa.uint64()),
         pa.field("status", category, nullable=False),
         pa.field("error", pa.string()),
         pa.field("width", pa.int32()),
@@ -165,7 +171,7 @@ def read_info(path: str | os.PathLike[str]) -> TableInfo:
         arrow_schema = pq.read_schema(name)
     except (pa.ArrowException, OSError) as error:
         raise TableError(
-            f"{name}: not a readable Parquet file ({_first_line(error)}); write it anew with label-images"
+            f"{name}: not a readable Parquet file ({_first_line(error)}); write it anew with label-images --relabel"
         ) from error
     metadata = arrow_schema.metadata or {}
     try:
@@ -174,7 +180,7 @@ def read_info(path: str | os.PathLike[str]) -> TableInfo:
     except (KeyError, TypeError, ValueError) as error:
         raise TableError(f"{name}: Parquet, but no label table; give the file that label-images wrote") from error
     if info is None:
-        raise TableError(
+        raise NewerTableError(
             f"{name}: schema version {version} is newer than this tool reads ({SCHEMA_VERSION}); update efrs-labeler"
         )
     missing = [field for field in schema(info.classes).names if field not in arrow_schema.names]
@@ -195,9 +201,7 @@ def read(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> 
     try:
         rows = pq.read_table(os.fspath(path), columns=list(columns) if columns is not None else None)
     except (pa.ArrowException, OSError) as error:
-        raise TableError(
-            f"{os.fspath(path)}: damaged ({_first_line(error)}); write it anew with label-images"
-        ) from error
+        raise _damaged(path, error) from error
     return LabelTable(info, rows)
 
 
@@ -219,6 +223,128 @@ def check_output(path: str | os.PathLike[str], option: str = "--out") -> Path:
         raise TableError(f"{option} {target}: the folder {folder} does not exist; make it first")
     if not os.access(folder, os.W_OK):
         raise TableError(f"{option} {target}: the folder {folder} cannot be written; choose another or mend its rights")
+    return target
+
+
+class Rows:
+    """The rows of a label table, or of several that follow each other, read forward and one row group at a time.
+
+    Parameters
+    ----------
+    files : sequence of path
+        Label tables of one schema, sorted by ``path`` and in the order of their paths.
+
+    Raises
+    ------
+    TableError
+        As `read_info`, for each file, and while reading where a file is damaged.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = list(files)
+        self.infos = [read_info(path) for path in self.files]
+        self.count = sum(self._open(path).metadata.num_rows for path in self.files)
+        self._parts: Iterator[pa.RecordBatch] | None = None
+        self._part: pa.RecordBatch | None = None
+        self._start = 0
+
+    def keys(self) -> Iterator[pa.RecordBatch]:
+        """Yield what tells whether a row still holds: path, size_bytes, mtime_ns, content_hash, status and error."""
+        return self._batches(["path", "size_bytes", "mtime_ns", "content_hash", "status", "error"])
+
+    def take(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows from `start` up to `stop`; neither this call nor a later one may go back."""
+        if self._parts is None:
+            self._parts = self._batches(None)
+        while start < stop:
+            if self._part is None or start >= self._start + self._part.num_rows:
+                self._start += self._part.num_rows if self._part is not None else 0
+                self._part = next(self._parts)
+                continue
+            piece = self._part.slice(start - self._start, stop - start)
+            yield piece
+            start += piece.num_rows
+
+    def _batches(self, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+        for path, info in zip(self.files, self.infos, strict=True):
+            plain = schema(info.classes)
+            names = columns or plain.names
+            wanted = pa.schema([plain.field(name) for name in names])
+            try:
+                file = self._open(path)
+                for batch in file.iter_batches(ROW_GROUP_ROWS, columns=names, use_threads=False):
+                    arrays = [_as(batch.column(item.name), item.type) for item in wanted]
+                    yield pa.RecordBatch.from_arrays(arrays, schema=wanted)
+            except (pa.ArrowException, OSError) as error:
+                raise _damaged(path, error) from error
+
+    @staticmethod
+    def _open(path: Path) -> pq.ParquetFile:
+        try:
+            return pq.ParquetFile(path, memory_map=False, buffer_size=1 << 20)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(path, error) from error
+
+
+def _as(column: pa.Array[Any], kind: pa.DataType) -> pa.Array[Any]:
+    return column if column.type.equals(kind) else column.cast(kind)
+
+
+def _damaged(path: str | os.PathLike[str], error: BaseException) -> TableError:
+    return TableError(f"{os.fspath(path)}: damaged ({_first_line(error)}); write it anew with label-images --relabel")
+
+
+def known_rows(target: Path, *, damaged_too: bool = False) -> Rows:
+    """Return the rows of a label table about to be replaced; none where there is no such file.
+
+    Parameters
+    ----------
+    target : path
+        As `check_table_output` gave it.
+    damaged_too : bool
+        Whether a table that cannot be read has no rows, instead of an error.
+
+    Raises
+    ------
+    TableError
+        As `read_info`.
+    """
+    if not target.exists():
+        return Rows([])
+    try:
+        return Rows([target])
+    except NewerTableError:
+        raise
+    except TableError:
+        if damaged_too:
+            return Rows([])
+        raise
+
+
+def check_table_output(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a label table about to be written, if nothing but a label table would be replaced.
+
+    Raises
+    ------
+    TableError
+        As `check_output`, and if there is a file that is no Parquet file, or one that is no label table.
+    """
+    target = check_output(path)
+    try:
+        with target.open("rb") as file:
+            start = file.read(4)
+    except FileNotFoundError:
+        return target
+    except OSError as error:
+        raise TableError(f"--out {target}: cannot be read ({error.strerror}); name another file") from error
+    if start != _MAGIC:
+        raise TableError(f"--out {target}: is no label table and would be lost; name another file, or move it away")
+    try:
+        metadata = pq.read_schema(os.fspath(target)).metadata or {}
+    except (pa.ArrowException, OSError):
+        return target
+    if f"{_PREFIX}schema_version".encode() not in metadata:
+        raise TableError(f"--out {target}: is Parquet, but no label table; name another file, or move it away")
     return target
 
 
@@ -248,7 +374,13 @@ def write(path: str | os.PathLike[str], batches: Iterable[pa.RecordBatch], info:
     rows = 0
     try:
         with os.fdopen(handle, "wb") as sink:
-            with pq.ParquetWriter(sink, arrow_schema, compression="zstd") as writer:
+            repeated = [item.name for item in arrow_schema if pa.types.is_dictionary(item.type)] + ["error"]
+            with pq.ParquetWriter(
+                sink,
+                arrow_schema,
+                compression="zstd",
+                use_dictionary=repeated,  # type: ignore[arg-type]
+            ) as writer:
                 for table in _row_groups(batches, arrow_schema):
                     writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
                     rows += table.num_rows
@@ -259,7 +391,7 @@ def write(path: str | os.PathLike[str], batches: Iterable[pa.RecordBatch], info:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
     return rows
 
 
@@ -296,7 +428,8 @@ def _umask() -> int:
     return mask
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's names to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

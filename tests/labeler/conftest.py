@@ -5,14 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from labeler.pack import Pack
 from tests.labeler.pictures import save, scene
 from tests.packs import write_pack
-
-settings.register_profile("same every time", deadline=None, derandomize=True, max_examples=50)
-settings.load_profile("same every time")
 
 
 @pytest.fixture(scope="session")

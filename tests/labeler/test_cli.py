@@ -131,8 +131,8 @@ def test_a_full_disk_ends_with_one_line_and_code_1(
 
     monkeypatch.setattr(os, "fsync", full)
     result = run(store, "--out", tmp_path / "out.parquet", "--models", pack_folder)
-    assert_one_line(result, 1, ["out.parquet", "No space left on device", "no table was written"])
-    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert_one_line(result, 1, ["out.parquet", "No space left on device", "the table is as it was"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.parquet.state", "store"]
 
 
 def test_an_interrupt_ends_with_code_130_and_the_old_table(
@@ -150,7 +150,85 @@ def test_an_interrupt_ends_with_code_130_and_the_old_table(
     assert (tmp_path / "out.parquet").read_bytes() == before
 
 
-@pytest.mark.parametrize("arguments", [["--workers", "-1"], ["--workers", "many"], ["--unknown"]])
+def test_a_dry_run_says_what_is_to_do_and_does_nothing(store: Path, tmp_path: Path, pack_folder: Path) -> None:
+    out = tmp_path / "out.parquet"
+    result = label(store, out, pack_folder, "--dry-run")
+    assert result.stdout == "5 new, 0 changed, 0 gone, 0 unchanged, 0 resumed, 0 remaining\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    label(store, out, pack_folder)
+    (store / "z.bmp").unlink()
+    (store / "new.jpg").touch()
+    document = json.loads(label(store, out, pack_folder, "--dry-run", "--json").stdout)
+    assert document == {"new": 1, "changed": 0, "gone": 1, "unchanged": 4, "resumed": 0, "remaining": 0}
+
+
+def test_the_summary_tells_how_the_store_has_changed(store: Path, tmp_path: Path, pack_folder: Path) -> None:
+    label(store, tmp_path / "out.parquet", pack_folder)
+    (store / "z.bmp").unlink()
+    (store / "new.jpg").touch()
+    lines = label(store, tmp_path / "out.parquet", pack_folder).stdout.splitlines()
+    assert lines[0].startswith("5 files: 0 labelled, 1 failed (1 corrupt), ")
+    assert lines[1:] == ["  1 new, 1 gone, 4 unchanged", "  corrupt, for example new.jpg: the file is empty"]
+
+
+def test_more_failures_than_allowed_end_with_code_1(store: Path, tmp_path: Path, pack_folder: Path) -> None:
+    for k in range(5):
+        (store / f"empty{k}.jpg").touch()
+    for share, code in [("49%", 1), ("0.5", 0), ("50%", 0), ("0%", 1)]:
+        out = tmp_path / f"{share}.parquet"
+        result = run(store, "--out", out, "--models", pack_folder, "--max-failures", share)
+        assert result.exit_code == code
+        assert read(out).rows.num_rows == 10
+
+
+def test_content_that_changed_under_the_same_size_and_time_ends_with_code_1(
+    store: Path, tmp_path: Path, pack_folder: Path
+) -> None:
+    out = tmp_path / "out.parquet"
+    label(store, out, pack_folder)
+    about = (store / "z.bmp").stat()
+    content = (store / "z.bmp").read_bytes()
+    (store / "z.bmp").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(store / "z.bmp", ns=(about.st_atime_ns, about.st_mtime_ns))
+    result = run(store, "--out", out, "--models", pack_folder, "--verify")
+    assert result.exit_code == 1
+    assert "  altered under the same size and time: 1, for example z.bmp" in result.stdout
+
+
+def test_a_photo_given_as_the_table_is_refused(store: Path, tmp_path: Path, pack_folder: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"\xff\xd8\xff")
+    assert_one_line(run(store, "--out", photo, "--models", pack_folder), 2, ["photo.jpg", "would be lost"])
+
+
+def test_a_run_that_is_told_to_end_keeps_its_state(tmp_path: Path, pack_folder: Path, checkout: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    content = save(scene(600, 600), "PNG")
+    for k in range(2_000):
+        (store / f"{k}.png").write_bytes(content)
+    process = subprocess.Popen(
+        [*CALL, str(store), "--out", "out.parquet", "--models", str(pack_folder), *WHOLE],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(checkout)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    flight = tmp_path / ".out.parquet.state" / "flight"
+    while not (flight.exists() and flight.stat().st_size) and process.poll() is None:
+        pass
+    process.terminate()
+    _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert stderr.startswith("label-images: interrupted; out.parquet is as it was, and the next run goes on from here")
+    assert not (tmp_path / "out.parquet").exists()
+    assert (tmp_path / ".out.parquet.state").is_dir()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--workers", "-1"], ["--workers", "many"], ["--unknown"], ["--max-failures", "5x"], ["--max-failures", "101%"]],
+)
 def test_an_option_that_is_wrong_ends_with_code_2(store: Path, tmp_path: Path, arguments: list[str]) -> None:
     result = run(store, "--out", tmp_path / "out.parquet", *arguments)
     assert result.exit_code == 2

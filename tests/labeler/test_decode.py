@@ -15,8 +15,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from labeler.decode import Limits, Pixels, decode, quiet_decoders, to_gray, upright
+from labeler import header
+from labeler.decode import Limits, Pixels, check, decode, decode_checked, quiet_decoders, reduction_to, to_gray, upright
 from labeler.errors import DecodeError
+from labeler.header import Header
 from labeler.table import STATUSES
 from tests.labeler.pictures import (
     HEIGHT,
@@ -392,3 +394,61 @@ def test_a_photo_decodes_as_pillow_decodes_it(shared_data: Path) -> None:
     for path in sorted((shared_data / "fairface" / "val").iterdir())[:20]:
         expected = np.asarray(Image.open(path).convert("RGB"), np.float64)
         assert np.abs(decode(path.read_bytes()).pixels - expected).mean() < 0.5, path.name
+
+
+def test_heic_is_decoded_with_its_extra() -> None:
+    heif = pytest.importorskip("pillow_heif")
+    rgb = scene(64, 48)
+    sink = io.BytesIO()
+    heif.from_bytes("RGB", (64, 48), rgb.tobytes()).save(sink, quality=95)
+    picture = decode(sink.getvalue())
+    assert (picture.width, picture.height, picture.format) == (64, 48, "heic")
+    assert np.abs(picture.pixels.astype(int) - rgb).mean() < 8
+    for cut in range(60, len(sink.getvalue()), 200):
+        with pytest.raises(DecodeError):
+            decode(sink.getvalue()[:cut])
+
+
+def test_heic_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(header, "heic_supported", lambda: False)
+    with pytest.raises(DecodeError, match=r"efrs-labeler\[heic\]") as caught:
+        decode(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic")
+    assert caught.value.status == "unsupported"
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_is_decoded_at_a_reduced_size(reduction: int, orientation: int) -> None:
+    rgb = scene(256, 176)
+    data = with_orientation(rgb, "JPEG", orientation, quality=95)
+    picture = decode_checked(data, check(data, Limits()), reduction)
+    assert (picture.width, picture.height, picture.reduction) == (256, 176, reduction)
+    assert picture.pixels.shape == (176 // reduction, 256 // reduction, 3)
+    expected = cv2.resize(rgb, (256 // reduction, 176 // reduction), interpolation=cv2.INTER_AREA)
+    assert np.abs(picture.pixels.astype(int) - expected).mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("size", "least", "reduction"),
+    [((4000, 3000), 512, 4), ((4096, 4096), 512, 8), ((1023, 2000), 512, 1), ((1024, 2000), 512, 2), ((9, 9), 0, 1)],
+)
+def test_a_reduction_leaves_as_many_pixels_as_are_asked_for(size: tuple[int, int], least: int, reduction: int) -> None:
+    assert reduction_to(Header("jpeg", *size), least) == reduction
+    assert reduction_to(Header("png", *size), least) == 1
+
+
+@pytest.mark.parametrize("tile", [(16, 16), (48, 48), (80, 80)])
+def test_a_tiff_whose_tiles_the_decoder_refuses_is_unsupported(tile: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (100, 120, 3), np.uint8)
+    with pytest.raises(DecodeError, match="tiles of") as caught:
+        decode(tiff(values, photometric="rgb", tile=tile))
+    assert caught.value.status == "unsupported"
+    assert np.array_equal(decode(tiff(values, photometric="rgb", tile=(32, 32))).pixels, values)
+
+
+def test_a_picture_that_claims_a_vast_size_is_refused_from_its_header() -> None:
+    png = bytearray(save(scene(), "PNG"))
+    png[16:24] = (50_000).to_bytes(4, "big") * 2
+    with pytest.raises(DecodeError, match="50000 x 50000 pixels are more than the limit") as caught:
+        decode(bytes(png))
+    assert caught.value.status == "too_large"

@@ -12,8 +12,8 @@ import pytest
 
 from labeler.detector import Detector, Faces, join, suppress
 from labeler.errors import PackError
-from tests.labeler.photos import photo
 from labeler.pack import models_folder
+from tests.labeler.photos import photo
 
 
 @pytest.fixture(scope="module")

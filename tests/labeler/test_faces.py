@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -128,6 +129,19 @@ def test_a_picture_of_36_megapixels_is_searched(detector: Detector, portrait: Pi
     assert face.box[2] == pytest.approx(6 * 92, rel=0.2)
 
 
+def test_memory_beside_the_decoded_pixels_does_not_grow_with_the_picture(detector: Detector, portrait: Pixels) -> None:
+    peaks = []
+    for factor in (2, 8):
+        large = np.asarray(cv2.resize(portrait, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR), np.uint8)
+        tracemalloc.start()
+        face = find(large, detector).face
+        assert face is not None
+        align(large, face.landmarks, TEMPLATE, 48, 48, "gray")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 2_000_000
+
+
 def test_landmarks_land_where_the_framing_wants_them(detector: Detector, portrait: Pixels) -> None:
     face = find(portrait, detector).face
     assert face is not None
@@ -196,9 +210,7 @@ def test_exif_orientations_give_one_and_the_same_row(tmp_path: Path, portrait: P
         Image.fromarray(np.ascontiguousarray(pixels)).save(content, "PNG", exif=exif)
         (store / f"{orientation}.png").write_bytes(content.getvalue())
     label_store(store, tmp_path / "labels.parquet", pack)
-    rows = pd.read_parquet(tmp_path / "labels.parquet").drop(
-        columns=["path", "size_bytes", "mtime_ns", "content_hash"]
-    )
+    rows = pd.read_parquet(tmp_path / "labels.parquet").drop(columns=["path", "size_bytes", "mtime_ns", "content_hash"])
     assert len(rows) == 8
     assert (rows["status"] == "ok").all()
     assert len(rows.astype(str).drop_duplicates()) == 1

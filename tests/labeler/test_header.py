@@ -98,7 +98,6 @@ def test_the_first_bytes_are_enough_to_tell_the_format(name: str) -> None:
         (b"8BPS\x00\x01" + bytes(20), "psd"),
         (b"\x00\x00\x00\x0cJXL \r\n\x87\n" + bytes(20), "jxl"),
         (b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(20), "jpeg2000"),
-        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "heic"),
         (tiff(scene(), photometric="rgb", bigtiff=True), "bigtiff"),
     ],
 )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from labeler import __version__, pipeline
-from labeler.decode import Limits, decode
+from labeler import __version__, header, prepare
+from labeler.decode import Limits, decode, decode_checked
 from labeler.errors import StoreError, TableError
 from labeler.faces import whole_crop
+from labeler.header import Header
 from labeler.pack import Pack, Prediction
 from labeler.phash import perceptual_hash
 from labeler.pipeline import Options, Summary, count_images, label_store
@@ -114,7 +115,8 @@ BAD_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-def test_every_bad_file_is_a_row_with_its_status(tmp_path: Path, pack: Pack) -> None:
+def test_every_bad_file_is_a_row_with_its_status(tmp_path: Path, pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(header, "heic_supported", lambda: False)
     folder = tmp_path / "store"
     folder.mkdir()
     for name, (content, _) in BAD_FILES.items():
@@ -143,12 +145,12 @@ def test_every_bad_file_is_a_row_with_its_status(tmp_path: Path, pack: Pack) -> 
 def test_what_nobody_foresaw_is_a_row_too(
     store: Path, tmp_path: Path, pack: Pack, monkeypatch: pytest.MonkeyPatch, error: Exception, status: str
 ) -> None:
-    def fail(data: bytes, limits: Limits) -> Any:
-        if data[:2] == b"BM":
+    def fail(data: bytes, about: Header, reduction: int) -> Any:
+        if about.format == "bmp":
             raise error
-        return decode(data, limits)
+        return decode_checked(data, about, reduction)
 
-    monkeypatch.setattr(pipeline, "decode", fail)
+    monkeypatch.setattr(prepare, "decode_checked", fail)
     summary = label(store, tmp_path / "out.parquet", pack)
     assert (summary.labelled, summary.failed) == (4, {status: 1})
     row = rows_of(tmp_path / "out.parquet")["z.bmp"]
@@ -226,29 +228,15 @@ def test_a_folder_that_cannot_be_listed_is_in_the_summary(
 ) -> None:
     scan = os.scandir
 
-    def refuse(folder: str) -> Any:
-        if folder.endswith("/a"):
+    def refuse(folder: Any) -> Any:
+        if str(folder).endswith("/a"):
             raise PermissionError(13, "Permission denied")
         return scan(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
     summary = label(store, tmp_path / "out.parquet", pack)
     assert summary.files == 3
-    assert summary.unlisted == ["a/: Permission denied"]
-
-
-def test_only_a_bounded_number_of_chunks_is_under_way() -> None:
-    taken: list[int] = []
-
-    def items() -> Iterator[int]:
-        for k in range(100):
-            taken.append(k)
-            yield k
-
-    results = pipeline._in_order(4, lambda item: item * item, items())
-    for k, result in enumerate(results):
-        assert result == k * k
-        assert len(taken) <= k + 9
+    assert summary.unlisted == ["a/: cannot be listed (Permission denied)"]
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), RuntimeError("a bug")])
@@ -258,6 +246,7 @@ def test_a_run_that_is_broken_off_leaves_the_old_table(
     out = tmp_path / "out.parquet"
     label(store, out, pack)
     before = out.read_bytes()
+    (store / "new.png").write_bytes(save(scene(), "PNG"))
 
     def fail(_: Pack, crops: Any) -> Prediction:
         raise interrupt
@@ -266,7 +255,7 @@ def test_a_run_that_is_broken_off_leaves_the_old_table(
     with pytest.raises(type(interrupt)):
         label(store, out, pack)
     assert out.read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "store"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.parquet.state", "out.parquet", "store"]
 
 
 def test_what_cannot_be_used_is_refused_before_anything_is_read(store: Path, tmp_path: Path, pack: Pack) -> None:
@@ -284,7 +273,16 @@ def test_the_summary_as_json_holds_every_part(store: Path, tmp_path: Path, pack:
         "labelled",
         "failed",
         "examples",
+        "new",
+        "changed",
+        "gone",
+        "unchanged",
+        "resumed",
+        "remaining",
+        "altered",
+        "altered_files",
         "unlisted",
+        "unlisted_folders",
         "seconds",
         "images_per_second",
         "table",

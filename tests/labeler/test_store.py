@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from labeler.errors import DecodeError, StoreError
-from labeler.store import Entry, check_store, decode_path, encode_path, read, walk
+from labeler.store import Entry, Gap, check_store, decode_path, encode_path, read, scan, walk
 from tests.labeler.pictures import save, scene
 
 NAMES = st.binary(min_size=1, max_size=40).filter(lambda raw: b"/" not in raw and b"\0" not in raw).map(os.fsdecode)
@@ -249,18 +249,41 @@ def test_a_folder_that_cannot_be_listed_is_told_and_the_rest_is_walked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     touch(tmp_path, "a/1.png", "b/2.png", "c/3.png")
-    scan = os.scandir
+    listing = os.scandir
 
     def refuse(folder: str) -> object:
         if folder.endswith("/b"):
             raise PermissionError(13, "Permission denied")
-        return scan(folder)
+        return listing(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    told: list[tuple[str, str | None]] = []
-    found = [entry.path for entry in walk(tmp_path, lambda path, error: told.append((path, error.strerror)))]
-    assert found == ["a/1.png", "c/3.png"]
-    assert told == [("b/", "Permission denied")]
+    found = list(scan(tmp_path))
+    assert [item.path for item in found] == ["a/1.png", "b/", "c/3.png"]
+    assert found[1] == Gap("b/", "cannot be listed (Permission denied)")
+    assert paths(tmp_path) == ["a/1.png", "c/3.png"]
+
+
+def test_folders_that_all_link_to_each_other_are_each_followed_once(tmp_path: Path) -> None:
+    count = 9
+    for k in range(count):
+        touch(tmp_path, f"store/{k}/p.png")
+        for other in range(count):
+            (tmp_path / f"store/{k}/to{other}").symlink_to(tmp_path / f"store/{other}")
+    found = list(scan(tmp_path / "store"))
+    names = [entry.path for entry in found]
+    assert names == sorted(names, key=str.encode)
+    assert sum(isinstance(entry, Entry) for entry in found) <= 2 * count
+    gaps = [entry for entry in found if isinstance(entry, Gap)]
+    assert len(found) <= 2 * count * (count + 1)
+    assert {gap.known for gap in gaps} == {True}
+    assert "is a link to a folder that another link has led to" in {gap.reason for gap in gaps}
+
+
+def test_a_link_that_leads_nowhere_tonight_is_a_gap(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png")
+    (tmp_path / "mounted").symlink_to(tmp_path / "not mounted")
+    found = list(scan(tmp_path))
+    assert found[1] == Gap("mounted/", "cannot be looked at (No such file or directory)")
 
 
 def test_two_thousand_files_in_one_folder_are_all_found(tmp_path: Path) -> None:

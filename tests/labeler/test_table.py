@@ -55,8 +55,8 @@ def test_the_columns_are_the_agreed_ones() -> None:
     assert (
         schema(FAIRFACE.classes).names
         == (
-            "path size_bytes mtime_ns status error width height faces face_x face_y face_width face_height face_score "
-            "face_quality face_roll "
+            "path size_bytes mtime_ns content_hash status error width height faces "
+            "face_x face_y face_width face_height face_score face_quality face_roll "
             "age age_group age_confidence age_probabilities gender gender_confidence gender_probabilities "
             "ethnicity ethnicity_confidence ethnicity_probabilities phash"
         ).split()
@@ -81,7 +81,7 @@ def test_the_order_of_a_batchs_dictionary_does_not_change_the_bytes(tmp_path: Pa
     shuffled = batch.column("status").cast(pa.string())
     order = pa.array(STATUSES[::-1])
     indices = pa.array([STATUSES[::-1].index(value) for value in shuffled.to_pylist()], pa.int8())
-    other = batch.set_column(3, batch.schema.field("status"), pa.DictionaryArray.from_arrays(indices, order))
+    other = batch.set_column(4, batch.schema.field("status"), pa.DictionaryArray.from_arrays(indices, order))
     write(tmp_path / "one.parquet", [batch], INFO)
     write(tmp_path / "other.parquet", [other], INFO)
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "other.parquet").read_bytes()

@@ -1,0 +1,202 @@
+"""Worker threads: results in the order of the jobs, a bounded number under way, and none stuck on one item for ever."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Gathered = TypeVar("Gathered")
+Beside = TypeVar("Beside")
+
+GIVEN_UP = "given up"
+"""The name of a thread that may never end; a process that has one must not wait for its threads."""
+
+_LOOK_AFTER = 0.5
+_PATIENCE = 5.0
+
+
+class Budget:
+    """A number of bytes that workers share; one that asks for more than there is at all gets it when it is alone."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._used = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, amount: int) -> Iterator[None]:
+        """Wait until so many bytes are free, and keep them."""
+        with self._changed:
+            while self._used and self._used + amount > self._total:
+                self._changed.wait()
+            self._used += amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= amount
+                self._changed.notify_all()
+
+
+class Clock:
+    """When a worker began with its item; stopped while it waits for others."""
+
+    def __init__(self) -> None:
+        self.began = math.inf
+
+    def start(self) -> None:
+        """Begin anew."""
+        self.began = time.monotonic()
+
+    def stop(self) -> None:
+        """Take no time until the next start."""
+        self.began = math.inf
+
+
+class Job(Generic[Item, Result, Gathered]):
+    """Items that one worker does one after the other."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = items
+        self.results: list[Result] = []
+        self.gathered: Gathered | None = None
+        self.error: BaseException | None = None
+        self.done = threading.Event()
+        self.clock = Clock()
+        self.owner = 0
+        self.thread: threading.Thread | None = None
+        self.lock = threading.Lock()
+
+
+class Crew(Generic[Item, Result, Gathered]):
+    """Threads that turn items into results.
+
+    Parameters
+    ----------
+    workers : int
+        Threads.
+    work : callable
+        Turns an item into a result; gets the number of the worker and the clock that limits it.
+    gather : callable
+        Turns the results of a whole job into what `run` yields, in the worker's thread.
+    late : callable
+        Gives the result of an item that took too long. Its thread is left alone, since no thread can be ended, and
+        another takes its place.
+    seconds : float
+        Time that an item may take.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        work: Callable[[Item, int, Clock], Result],
+        gather: Callable[[Sequence[Result]], Gathered],
+        late: Callable[[Item], Result],
+        seconds: float = math.inf,
+    ) -> None:
+        self._workers, self._work, self._gather, self._late = workers, work, gather, late
+        self._seconds = seconds
+        self._numbers = itertools.count()
+        self._queue: queue.SimpleQueue[Job[Item, Result, Gathered] | None] = queue.SimpleQueue()
+        self._stopped = False
+        self._threads: list[threading.Thread] = []
+
+    def run(self, groups: Iterable[tuple[Sequence[Item], Beside]]) -> Iterator[tuple[Gathered | None, Beside]]:
+        """Yield what each group of items came to, in order (None for an empty one), and what was given beside it."""
+        waiting: deque[tuple[Job[Item, Result, Gathered], Beside]] = deque()
+        try:
+            for _ in range(self._workers):
+                self._hire(None)
+            for items, beside in groups:
+                job: Job[Item, Result, Gathered] = Job(items)
+                waiting.append((job, beside))
+                if items:
+                    self._queue.put(job)
+                else:
+                    job.done.set()
+                while len(waiting) > 2 * self._workers or (waiting and waiting[0][0].done.is_set()):
+                    yield self._finished(waiting)
+            while waiting:
+                yield self._finished(waiting)
+        finally:
+            self._stopped = True
+            for _ in range(self._workers):
+                self._queue.put(None)
+            self._part()
+
+    def _part(self) -> None:
+        """Wait for the threads to end: the interpreter must not take itself down under native code."""
+        until = time.monotonic() + _PATIENCE
+        for thread in self._threads:
+            if thread.name != GIVEN_UP:
+                thread.join(max(0.0, until - time.monotonic()))
+                if thread.is_alive():
+                    thread.name = GIVEN_UP
+
+    def _finished(self, waiting: deque[tuple[Job[Item, Result, Gathered], Beside]]) -> tuple[Gathered | None, Beside]:
+        job, beside = waiting[0]
+        while not job.done.wait(_LOOK_AFTER):
+            now = time.monotonic()
+            for other, _ in waiting:
+                if now - other.clock.began > self._seconds:
+                    self._replace(other)
+        waiting.popleft()
+        if job.error is not None:
+            raise job.error
+        return job.gathered, beside
+
+    def _hire(self, job: Job[Item, Result, Gathered] | None) -> None:
+        number = next(self._numbers)
+        thread = threading.Thread(target=self._live, args=(number, job), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _replace(self, job: Job[Item, Result, Gathered]) -> None:
+        with job.lock:
+            if job.done.is_set() or time.monotonic() - job.clock.began <= self._seconds:
+                return
+            job.owner += 1
+            if job.thread is not None:
+                job.thread.name = GIVEN_UP
+            job.clock = Clock()
+            job.results.append(self._late(job.items[len(job.results)]))
+        self._hire(job)
+
+    def _live(self, number: int, job: Job[Item, Result, Gathered] | None) -> None:
+        if job is None or self._do(job, number):
+            while (job := self._queue.get()) is not None and self._do(job, number):
+                pass
+
+    def _do(self, job: Job[Item, Result, Gathered], number: int) -> bool:
+        """Do a job from where it stands; return False where another worker has taken it over."""
+        with job.lock:
+            owner, clock = job.owner, job.clock
+            job.thread = threading.current_thread()
+        try:
+            for item in job.items[len(job.results) :]:
+                if self._stopped:
+                    return False
+                clock.start()
+                result = self._work(item, number, clock)
+                with job.lock:
+                    if job.owner != owner:
+                        return False
+                    clock.stop()
+                    job.results.append(result)
+            job.gathered = self._gather(job.results)
+        except BaseException as error:
+            with job.lock:
+                if job.owner != owner:
+                    return False
+                job.error = error
+        job.done.set()
+        return True
