@@ -143,3 +143,34 @@ def measure(
         return Balance(Estimate.undefined(n, "infinite: a class has no image"), expected)
     low, high = percentile_interval(value, statistic(resample(counts, replicates, rng) / n, wanted), confidence)
     return Balance(Estimate(value, low, high, n, float(n)), expected)
+
+
+def of_shares(
+    name: str, shares: FloatArray, replicates: FloatArray, target: FloatArray, n: int, confidence: float = 0.95
+) -> Estimate:
+    """Return one of `STATISTICS` from estimated shares and their bootstrap replicates.
+
+    Parameters
+    ----------
+    name : str
+        A key of `STATISTICS`.
+    shares : array of shape (K,)
+        Adding to 1.
+    replicates : array of shape (B, K)
+        The same in resamples.
+    target : array of shape (K,)
+        Shares wanted.
+    n : int
+        Images that they rest on.
+
+    Examples
+    --------
+    >>> even = np.array([0.5, 0.5])
+    >>> of_shares("evenness", even, np.array([even]), even, 10).value
+    1.0
+    """
+    value = float(STATISTICS[name](shares, target))
+    if not np.isfinite(value):
+        return Estimate.undefined(n, "infinite: a class has no image")
+    low, high = percentile_interval(value, STATISTICS[name](replicates, target), confidence)
+    return Estimate(value, low, high, n, float(n))

@@ -3,14 +3,59 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec
 
 import click
 
-from audit import result, run
+from audit import drift, plan, result, run
 from audit.text import shown
+from audit.verdict import EXIT_CODES
 from labeler import __version__
 from labeler.errors import LabelerError
+from labeler.taxonomy import ATTRIBUTES
+
+Arguments = ParamSpec("Arguments")
+
+FILE = click.Path(path_type=Path)
+CONFIDENCE = click.option(
+    "--confidence",
+    default=0.95,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Of every interval.",
+)
+CHECKED = click.option(
+    "--checked", multiple=True, type=FILE, help="A filled sheet of audit-labels sample; may be given several times."
+)
+
+
+def guarded(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Turn an error into one line and an exit code: 2 for a call that cannot be carried out, 1 for a failed write."""
+
+    @wraps(command)
+    def inner(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except LabelerError as error:
+            click.echo(f"audit-labels: {shown(str(error))}", err=True)
+            sys.exit(2)
+        except OSError as error:
+            named = f"{shown(str(error.filename))}: " if error.filename else ""
+            click.echo(f"audit-labels: {named}{error.strerror or error}", err=True)
+            sys.exit(1)
+
+    return inner
+
+
+def say(lines: Iterable[str], *written: Path | None) -> None:
+    """Print lines, then where each file is."""
+    click.echo("\n".join(lines))
+    for path in written:
+        if path is not None:
+            click.echo(f"-> {shown(str(path))}")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,42 +65,129 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("labels", type=click.Path(path_type=Path))
-@click.option("--truth", type=click.Path(path_type=Path), help="True labels of some images, CSV or Parquet.")
-@click.option("--out", type=click.Path(path_type=Path), help="The page to write, one HTML file.")
-@click.option("--json", "json_out", type=click.Path(path_type=Path), help="The same numbers, as JSON.")
-@click.option("--min-cell", default=10, show_default=True, type=click.IntRange(1), help="Smaller groups are hidden.")
+@click.argument("labels", type=FILE)
+@click.option("--truth", type=FILE, help="True labels of some images, CSV or Parquet.")
+@CHECKED
+@click.option("--models", type=FILE, help="Folder of the pack that labelled the table, for the model-based shares.")
+@click.option("--out", type=FILE, help="The page to write, one HTML file.")
+@click.option("--json", "json_out", type=FILE, help="The same numbers, as JSON.")
+@click.option("--target", default="uniform", show_default=True, help="Shares wanted: uniform, a CSV or a label table.")
 @click.option(
-    "--confidence",
-    default=0.95,
-    show_default=True,
+    "--margin",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Of every interval.",
+    help="Ask for a verdict: every share within this of its target passes.",
 )
+@click.option("--min-cell", default=10, show_default=True, type=click.IntRange(1), help="Smaller groups are hidden.")
+@CONFIDENCE
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the bootstrap.")
+@guarded
 def report(
     labels: Path,
     truth: Path | None,
+    checked: tuple[Path, ...],
+    models: Path | None,
     out: Path | None,
     json_out: Path | None,
+    target: str,
+    margin: float | None,
     min_cell: int,
     confidence: float,
     seed: int,
 ) -> None:
     """Write the audit of the label table LABELS as a page, as JSON, or both.
 
-    Example: audit-labels report labels.parquet --truth truth.csv --out audit.html --json audit.json
+    Exit codes: 0 pass or no margin set, 1 fail or a file could not be written, 2 could not run, 3 inconclusive.
+
+    Example: audit-labels report labels.parquet --checked sheet.csv --margin 0.05 --out audit.html --json audit.json
     """
-    try:
-        options = result.Options(confidence=confidence, min_cell=min_cell, seed=seed)
-        document = run.write(labels, truth, out, json_out, options)
-    except LabelerError as error:
-        click.echo(f"audit-labels: {shown(str(error))}", err=True)
-        sys.exit(2)
-    except OSError as error:
-        click.echo(f"audit-labels: {shown(str(error.filename or out or json_out))}: {error.strerror}", err=True)
-        sys.exit(2)
-    click.echo("\n".join(run.summary(document)))
-    for written in (out, json_out):
-        if written is not None:
-            click.echo(f"-> {shown(str(written))}")
+    options = result.Options(confidence=confidence, min_cell=min_cell, seed=seed, target=target, margin=margin)
+    document = run.write(labels, truth, out, json_out, options, checked=checked, models=models)
+    say(run.summary(document), out, json_out)
+    sys.exit(EXIT_CODES[document["verdict"]["result"]])
+
+
+@main.command()
+@click.argument("labels", type=FILE)
+@click.option("--n", required=True, type=click.IntRange(1), help="Images to draw, or to add.")
+@click.option("--out", required=True, type=FILE, help="The sheet to write, CSV.")
+@click.option(
+    "--by",
+    default="ethnicity",
+    show_default=True,
+    type=click.Choice(ATTRIBUTES),
+    help="Whose predicted class and confidence make the strata.",
+)
+@click.option("--focus", type=click.Choice(["rare"]), help="Give small classes more.")
+@click.option("--include", type=click.Choice(["no_face"]), help="Also draw from the pictures without a found face.")
+@click.option("--grow", type=FILE, help="An earlier sheet to add to; its answers and its seed are kept.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draw.")
+@CONFIDENCE
+@guarded
+def sample(
+    labels: Path,
+    n: int,
+    out: Path,
+    by: str,
+    focus: str | None,
+    include: str | None,
+    grow: Path | None,
+    seed: int,
+    confidence: float,
+) -> None:
+    """Draw images of the label table LABELS that people should check, and say what that will show.
+
+    Example: audit-labels sample labels.parquet --n 300 --out sheet.csv
+    """
+    drawn = run.sample(
+        labels,
+        n,
+        out,
+        by=by,
+        seed=seed,
+        rare=focus == "rare",
+        no_face=include == "no_face",
+        grow=grow,
+        confidence=confidence,
+    )
+    say(run.forecast_lines(drawn), out)
+
+
+@main.command("plan")
+@click.argument("labels", type=FILE)
+@click.option("--target", default="uniform", show_default=True, help="Shares wanted: uniform, a CSV or a label table.")
+@click.option(
+    "--attribute", multiple=True, type=click.Choice(ATTRIBUTES), help="Balance only this; may be given several times."
+)
+@CHECKED
+@click.option("--out", type=FILE, help="Which images to keep and their weights: Parquet, or CSV by its ending.")
+@CONFIDENCE
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Which images of a class are kept.")
+@guarded
+def make_plan(
+    labels: Path,
+    target: str,
+    attribute: tuple[str, ...],
+    checked: tuple[Path, ...],
+    out: Path | None,
+    confidence: float,
+    seed: int,
+) -> None:
+    """Say what to collect, which images to keep and how to weight them so that LABELS reaches a target.
+
+    Example: audit-labels plan labels.parquet --attribute ethnicity --out plan.parquet
+    """
+    made = run.make_plan(labels, target, out, checked=checked, attributes=attribute, confidence=confidence, seed=seed)
+    say(plan.describe(made), out)
+
+
+@main.command()
+@click.argument("old", type=FILE)
+@click.argument("new", type=FILE)
+@click.option("--json", "json_out", type=FILE, help="Every change, as JSON.")
+@guarded
+def diff(old: Path, new: Path, json_out: Path | None) -> None:
+    """Say how the shares changed from the audit OLD to the audit NEW, both written by report --json.
+
+    Example: audit-labels diff last-month.json audit.json
+    """
+    say(drift.describe(run.diff(old, new, json_out)), json_out)

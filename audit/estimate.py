@@ -1,4 +1,4 @@
-"""A number with its interval and its standing, and the intervals: Wilson, Student, percentile bootstrap."""
+"""A number with its interval and its standing, and the intervals: Wilson, exact, Student, bootstrap."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
     successes : float
         0 to n.
     n : float
-        Images, above 0; may be an effective number.
+        Images, above 0; may be an effective number, infinite where everything was seen.
     confidence : float
         Strictly between 0 and 1.
 
@@ -114,6 +114,58 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
     low = 0.0 if successes <= 0 else (centre - half) / scale
     high = 1.0 if successes >= n else (centre + half) / scale
     return float(max(low, 0.0)), float(min(high, 1.0))
+
+
+def effective_wilson(share: float, n_eff: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's interval of a share that carries the information of ``n_eff`` independent images.
+
+    Examples
+    --------
+    >>> effective_wilson(0.5, 100) == wilson(50, 100), effective_wilson(0.25, np.inf)
+    (True, (0.25, 0.25))
+    """
+    if np.isinf(n_eff):
+        return share, share
+    low, high = wilson(share * n_eff, n_eff, confidence)
+    return min(low, share), max(high, share)
+
+
+def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the exact interval of a share: it covers at least as often as it says, at the price of width.
+
+    ``low = B(α/2; k, n − k + 1)``, ``high = B(1 − α/2; k + 1, n − k)`` with B the beta quantile (Clopper and
+    Pearson 1934, Biometrika 26:404).
+
+    Examples
+    --------
+    >>> [round(end, 4) for end in clopper_pearson(0, 100)]
+    [0.0, 0.0362]
+    """
+    tail = (1 - confidence) / 2
+    low = 0.0 if successes == 0 else float(special.betaincinv(successes, n - successes + 1, tail))
+    high = 1.0 if successes == n else float(special.betaincinv(successes + 1, n - successes, 1 - tail))
+    return low, high
+
+
+def simultaneous(counts: IntArray, confidence: float = 0.95) -> list[tuple[float, float]]:
+    """Return intervals of a multinomial's shares that all hold at once with the given probability.
+
+    Wilson's, each at 1 − α/K (Goodman 1965, Technometrics 7:247, in the form with Bonferroni's quantile).
+
+    Parameters
+    ----------
+    counts : array of int, shape (K,)
+        Images of each class, at least one in all.
+
+    Examples
+    --------
+    >>> wide, narrow = simultaneous(np.array([5, 5]))[0], wilson(5, 10)
+    >>> wide[0] < narrow[0] < narrow[1] < wide[1]
+    True
+    """
+    n = int(counts.sum())
+    each = 1 - (1 - confidence) / len(counts)
+    return [wilson(int(count), n, each) for count in counts]
 
 
 def proportion(successes: int, n: int, confidence: float = 0.95) -> Estimate:
@@ -155,7 +207,7 @@ def mean(values: FloatArray, confidence: float = 0.95) -> Estimate:
     return Estimate(centre, centre - half, centre + half, n, float(n))
 
 
-def resample(counts: IntArray, replicates: int, rng: np.random.Generator) -> IntArray:
+def resample(counts: IntArray | FloatArray, replicates: int, rng: np.random.Generator) -> IntArray:
     """Draw resamples of a table of counts, as resampling its rows would give, without the rows.
 
     Drawing n rows with replacement makes the counts multinomial(n, counts / n); so only the cells are drawn
@@ -163,8 +215,8 @@ def resample(counts: IntArray, replicates: int, rng: np.random.Generator) -> Int
 
     Parameters
     ----------
-    counts : array of int, any shape
-        Cells that together hold n > 0 images.
+    counts : array, any shape
+        Cells that together hold n > 0 images; effective numbers, rounded in all, where images are weighted.
     replicates : int
         Number of resamples, B.
 
@@ -173,8 +225,8 @@ def resample(counts: IntArray, replicates: int, rng: np.random.Generator) -> Int
     array of shape (B, *counts.shape)
     """
     flat = counts.ravel()
-    n = int(flat.sum())
-    return rng.multinomial(n, flat / n, size=replicates).reshape(replicates, *counts.shape)
+    n = max(round(float(flat.sum())), 1)
+    return rng.multinomial(n, flat / flat.sum(), size=replicates).reshape(replicates, *counts.shape)
 
 
 def percentile_interval(
@@ -205,3 +257,86 @@ def percentile_interval(
     low = min(float(np.quantile(known, tail, method="lower")), value)
     high = max(float(np.quantile(known, 1 - tail, method="higher")), value)
     return (low if np.isfinite(low) else None), (high if np.isfinite(high) else None)
+
+
+def bca_interval(
+    value: float,
+    replicates: FloatArray,
+    jackknife: FloatArray,
+    weights: FloatArray,
+    confidence: float = 0.95,
+) -> tuple[float | None, float | None]:
+    """Return the bias-corrected and accelerated interval of a bootstrap (Efron 1987, JASA 82:171).
+
+    Parameters
+    ----------
+    value : float
+        The estimate.
+    replicates : array of shape (B,)
+        The statistic in each resample; NaN is left out.
+    jackknife, weights : array of shape (m,)
+        The statistic without one image, for each distinct kind of image, and how many images are of that kind.
+    confidence : float
+        Strictly between 0 and 1.
+
+    Examples
+    --------
+    >>> symmetric = np.arange(-50.0, 51.0)
+    >>> bca_interval(0.0, symmetric, np.array([-1.0, 1.0]), np.array([10.0, 10.0]), 0.5)
+    (-25.0, 25.0)
+    """
+    known = replicates[np.isfinite(replicates)]
+    below = float(((known < value).sum() + 0.5 * (known == value).sum()) / len(known))
+    below = min(max(below, 0.5 / len(known)), 1 - 0.5 / len(known))
+    shift = float(special.ndtri(below))
+    apart = np.average(jackknife, weights=weights) - jackknife
+    power = float((weights * apart**2).sum())
+    acceleration = float((weights * apart**3).sum()) / (6 * power**1.5) if power > 0 else 0.0
+    z = normal_quantile(confidence)
+    ends = []
+    for side in (-z, z):
+        moved = shift + side
+        tail = float(special.ndtr(shift + moved / max(1 - acceleration * moved, 1e-6)))
+        ends.append(float(np.quantile(known, tail, method="nearest")))
+    return min(ends[0], value), max(ends[1], value)
+
+
+def resample_clusters(contributions: FloatArray, replicates: int, rng: np.random.Generator) -> FloatArray:
+    """Draw resamples in which all images of one person come or go together.
+
+    Parameters
+    ----------
+    contributions : array of shape (C, ...)
+        What each cluster adds to a table of counts.
+    replicates : int
+        Number of resamples, B.
+
+    Returns
+    -------
+    array of shape (B, ...)
+        The table of counts in each resample of C clusters (Davison and Hinkley 1997, "Bootstrap methods and their
+        application", section 3.8).
+
+    Examples
+    --------
+    >>> resample_clusters(np.ones((4, 2)), 3, np.random.default_rng(0)).tolist()
+    [[4.0, 4.0], [4.0, 4.0], [4.0, 4.0]]
+    """
+    clusters = len(contributions)
+    times = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=replicates).astype(np.float64)
+    drawn: FloatArray = times @ contributions.reshape(clusters, -1)
+    return drawn.reshape(replicates, *contributions.shape[1:])
+
+
+def kish(weights: FloatArray) -> float:
+    """Return Kish's effective size, ``(Σw)² / Σw²``: how many equal weights would be as precise.
+
+    Kish 1965, "Survey sampling", section 11.7. 0 where all weights are 0.
+
+    Examples
+    --------
+    >>> kish(np.array([1.0, 1.0, 2.0])), kish(np.zeros(3))
+    (2.6666666666666665, 0.0)
+    """
+    square = float((weights**2).sum())
+    return float(weights.sum()) ** 2 / square if square > 0 else 0.0

@@ -41,7 +41,7 @@ def uniform(classes: int) -> tuple[float, ...]:
 
 
 def raw_shares(
-    counts: IntArray, labels: tuple[str, ...], target: tuple[float, ...], confidence: float = 0.95
+    counts: IntArray, labels: tuple[str, ...], target: tuple[float, ...] = (), confidence: float = 0.95
 ) -> list[Share]:
     """Return the share of each declared class among the predicted ones, the empty classes included.
 
@@ -52,8 +52,10 @@ def raw_shares(
     ----------
     counts : array of int, shape (K,)
         Images predicted as each class.
-    labels, target : tuple of length K
-        The classes in order and the share wanted of each.
+    labels : tuple of length K
+        The classes in order.
+    target : tuple of length K, optional
+        The share wanted of each; even shares unless given.
     confidence : float
         Strictly between 0 and 1.
 
@@ -66,5 +68,5 @@ def raw_shares(
     n = int(counts.sum())
     return [
         Share(label, int(number), wanted, proportion(int(number), n, confidence))
-        for label, number, wanted in zip(labels, counts, target, strict=True)
+        for label, number, wanted in zip(labels, counts, target or uniform(len(labels)), strict=True)
     ]

@@ -7,30 +7,34 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from audit import balance, performance, prevalence, truth, verdict
+from audit import adjusted, agreement, association, balance, domain, duplicates, graded, plan, sheet, targets, verdict
+from audit import population as populations
+from audit import truth as truths
+from audit.disclosure import Axes, BoolArray, protect
 from audit.estimate import REPLICATES, Estimate, FloatArray, IntArray, proportion
+from audit.population import OK, Population
+from audit.prevalence import raw_shares
+from audit.records import Document, fields, rounded
+from audit.targets import UNIFORM, Target
 from labeler import __version__, table
-from labeler.errors import TableError
-from labeler.taxonomy import ATTRIBUTES, COLUMNS
+from labeler.taxonomy import ATTRIBUTES
 
 SCHEMA_VERSION = 1
-EXAMPLES = 20
-"""How many of the files without a label are named, the first by path."""
-
-OK = table.STATUSES.index("ok")
-
-ORDERED = frozenset({"age"})
-"""Attributes whose classes have an order."""
-
-Document = dict[str, Any]
+FOLDERS = 20
+"""Folders whose missing labels are listed, the largest."""
+LARGEST = 10
+"""Groups of near-duplicates that are listed."""
+UNSURE = 0.5
+"""Confidence below which a label counts as unsure."""
+TIMES = " × "
 
 
 @dataclass(frozen=True)
@@ -45,134 +49,580 @@ class Options:
         Groups with fewer images are suppressed, 1 or more.
     seed, replicates : int
         Where the bootstrap's random numbers begin, and how many resamples it draws.
+    target : str
+        As `audit.targets.read` takes it.
+    margin : float or None
+        Shares within it of their target are as wanted; None asks for no verdict.
     """
 
     confidence: float = 0.95
     min_cell: int = 10
     seed: int = 0
     replicates: int = REPLICATES
+    target: str = UNIFORM
+    margin: float | None = None
 
 
-def columns(with_truth: bool) -> list[str]:
-    """Return the columns of a label table that an audit reads.
-
-    Examples
-    --------
-    >>> columns(with_truth=False)
-    ['path', 'status', 'error', 'age_group', 'gender', 'ethnicity']
-    """
-    names = ["path", "status", "error", *COLUMNS.values()]
-    if with_truth:
-        names += ["age", *(f"{attribute}_probabilities" for attribute in ATTRIBUTES)]
-    return names
-
-
-def audit_files(
-    labels: str | os.PathLike[str], truth_file: str | os.PathLike[str] | None = None, options: Options | None = None
-) -> Document:
-    """Audit a label table in a file, with a truth file if there is one.
-
-    Raises
-    ------
-    TableError, TruthError
-        If one of them cannot be read.
-    """
-    labels = Path(labels)
-    label_table = table.read(labels, columns(truth_file is not None))
-    checked, sources = None, {"labels": _source(labels)}
-    if truth_file is not None:
-        checked = truth.read(truth_file, label_table.rows.column("path"), label_table.info.classes)
-        sources["truth"] = _source(Path(truth_file))
-    return build(label_table, checked, options, sources)
-
-
-def build(
-    label_table: table.LabelTable,
-    checked: truth.Truth | None = None,
-    options: Options | None = None,
-    sources: Mapping[str, Mapping[str, str]] | None = None,
-) -> Document:
-    """Return the content of audit.json.
+@dataclass(frozen=True)
+class Evidence:
+    """What is known beside the label table.
 
     Parameters
     ----------
-    label_table : LabelTable
-        With at least the `columns` that are needed.
-    checked : Truth, optional
+    truth : Truth, optional
         True labels of some of its rows.
+    sample : Sample, optional
+        A random sample checked by people.
+    evaluation : Evaluation, optional
+        The pack's held-out predictions.
+    """
+
+    truth: truths.Truth | None = None
+    sample: graded.Sample | None = None
+    evaluation: adjusted.Evaluation | None = None
+
+
+def audit_files(
+    labels: str | os.PathLike[str],
+    truth_file: str | os.PathLike[str] | None = None,
+    options: Options | None = None,
+    *,
+    checked: Sequence[str | os.PathLike[str]] = (),
+    models: str | os.PathLike[str] | None = None,
+) -> Document:
+    """Audit a label table in a file.
+
+    Parameters
+    ----------
+    labels : path
+        The label table.
+    truth_file : path, optional
+        True labels of some images.
     options : Options, optional
         As they stand where not given.
-    sources : mapping, optional
-        Name and SHA-256 of the files that went in, for the provenance.
+    checked : sequence of path
+        Filled sheets of one sample drawn by ``audit-labels sample``.
+    models : path, optional
+        Folder of the pack that labelled the table; unless given, the pack of that name that comes with the package.
 
     Returns
     -------
     dict
         Only text, whole and finite numbers, True, False, None, lists and dicts: see ``audit/schema/audit-1.json``.
-    """
-    options = options or Options()
-    classes = label_table.info.classes
-    codes = {name: class_codes(label_table.rows.column(COLUMNS[name]), classes[name]) for name in ATTRIBUTES}
-    counts = {
-        name: np.bincount(codes[name][codes[name] >= 0], minlength=len(classes[name])).astype(np.int64)
-        for name in ATTRIBUTES
-    }
-    outcomes = class_codes(label_table.rows.column("status"), table.STATUSES)
-    decision = verdict.of_raw_shares(int((outcomes == OK).sum()))
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "tool": {"name": "efrs-labeler", "version": __version__},
-        "pack": _pack(label_table.info),
-        "options": {
-            "confidence": options.confidence,
-            "min_cell": options.min_cell,
-            "seed": options.seed,
-            "replicates": options.replicates,
-            "target": "uniform",
-        },
-        "store": _store(label_table, outcomes, checked),
-        "missingness": _missingness(outcomes, options),
-        "shares": [record for name in ATTRIBUTES for record in _shares(name, counts[name], classes[name], options)],
-        "balance": [record for name in ATTRIBUTES for record in _balance(name, counts[name], options)],
-        "performance": list(_performance(label_table, codes, outcomes, checked, options)) if checked else [],
-        "verdict": {
-            "result": decision.result,
-            "margin": None,
-            "confidence": options.confidence,
-            "basis": decision.basis,
-            "reasons": list(decision.reasons),
-        },
-        "provenance": {name: dict(source) for name, source in (sources or {}).items()},
-    }
-
-
-def class_codes(column: pa.ChunkedArray[Any], labels: tuple[str, ...]) -> IntArray:
-    """Return a label column as positions in its attribute's classes, -1 where there is no label.
 
     Raises
     ------
-    TableError
-        If the column holds a class that the table does not declare.
-
-    Examples
-    --------
-    >>> class_codes(pa.chunked_array([pa.array(["b", None, "a"]).dictionary_encode()]), ("a", "b")).tolist()
-    [1, -1, 0]
+    LabelerError
+        If one of them cannot be read.
     """
-    parts = [np.empty(0, dtype=np.int64)]
-    chunk: Any  # the stubs know no array with a dictionary
-    for chunk in column.chunks:
-        # The last place of the map stands for null, which is code -1.
-        positions = np.full(len(chunk.dictionary) + 1, -1, dtype=np.int64)
-        for code, label in enumerate(chunk.dictionary.to_pylist()):
-            if label not in labels:
-                raise TableError(
-                    f"the label table holds the class {label!r}, which it does not declare; "
-                    "write it anew with label-images"
+    options = options or Options()
+    population = populations.read(labels)
+    sources = {"labels": _source(Path(labels))}
+    target = targets.read(options.target, population.classes)
+    if options.target != UNIFORM:
+        sources["target"] = _source(Path(options.target))
+    truth = None
+    if truth_file is not None:
+        truth = truths.read(truth_file, lambda paths: populations.find(labels, paths), population.classes)
+        sources["truth"] = _source(Path(truth_file))
+    sample = None
+    if checked:
+        sample = graded.Sample.read(population, labels, sheet.read(checked, labels, population))
+        sources |= {f"checked {i + 1}": _source(Path(file)) for i, file in enumerate(checked)}
+    info = population.info
+    evaluation = adjusted.find_evaluation(info.pack_name, info.pack_digest, models)
+    evidence = Evidence(truth, sample, evaluation)
+    return _Audit(population, labels, evidence, target, options).document(sources)
+
+
+class _Audit:
+    """One audit: each method gives one list of audit.json."""
+
+    def __init__(
+        self,
+        population: Population,
+        labels: str | os.PathLike[str],
+        evidence: Evidence,
+        target: Target,
+        options: Options,
+    ) -> None:
+        self.population, self.labels, self.evidence = population, labels, evidence
+        self.target, self.options = target, options
+        self.joint = population.joint(ATTRIBUTES)
+        self.withheld: dict[Axes, BoolArray] = protect(self.joint, options.min_cell)
+        self.labelled = int(self.joint.sum())
+        self.groups = self._near_duplicates()
+        names = [(name,) for name in ATTRIBUTES] + list(combinations(ATTRIBUTES, 2))
+        self.verified: dict[tuple[str, ...], graded.VerifiedShares] = {}
+        if evidence.sample is not None:
+            self.verified = {
+                chosen: graded.verified(population, evidence.sample, chosen, options.confidence) for chosen in names
+            }
+        self.modelled = {}
+        if evidence.evaluation is not None and self.labelled:
+            self.modelled = {
+                name: self._model(name, evidence.evaluation)
+                for name in ATTRIBUTES
+                if evidence.evaluation.classes[name] == population.classes[name]
+                and (evidence.evaluation.truth[name] >= 0).any()
+            }
+
+    def document(self, sources: Mapping[str, Mapping[str, str]]) -> Document:
+        decision = self._verdict()
+        measured = self._measured()
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "tool": {"name": "efrs-labeler", "version": __version__},
+            "pack": self._pack(),
+            "options": {
+                "confidence": self.options.confidence,
+                "min_cell": self.options.min_cell,
+                "seed": self.options.seed,
+                "replicates": self.options.replicates,
+                "target": self.target.name,
+                "judged": list(self.target.judged),
+            },
+            "store": self._store(),
+            "missingness": [*self._outcomes(), *self._by_folder(), *self._unsure(), *self._by_truth()],
+            "shares": list(self._shares()),
+            "balance": list(self._balance()),
+            "association": list(self._association()),
+            "performance": measured.performance if measured else [],
+            "gaps": measured.gaps if measured else [],
+            "comparisons": measured.comparisons if measured else [],
+            "calibration": measured.calibration if measured else [],
+            "confusion": measured.confusion if measured else [],
+            "duplicates": list(self._duplicates()),
+            "domain": list(self._domain()),
+            "agreement": self._agreement(),
+            "plan": list(self._plan()),
+            "verdict": {
+                "result": decision.result,
+                "margin": self.options.margin,
+                "confidence": self.options.confidence,
+                "basis": decision.basis,
+                "reasons": list(decision.reasons),
+            },
+            "provenance": {name: dict(source) for name, source in sources.items()},
+        }
+
+    def _axes(self, names: tuple[str, ...]) -> Axes:
+        return tuple(ATTRIBUTES.index(name) for name in names)
+
+    def _counts(self, names: tuple[str, ...]) -> IntArray:
+        dropped = tuple(axis for axis, name in enumerate(ATTRIBUTES) if name not in names)
+        return np.asarray(self.joint.sum(axis=dropped))
+
+    def _label(self, names: tuple[str, ...], place: tuple[int, ...]) -> str:
+        return TIMES.join(self.population.classes[name][code] for name, code in zip(names, place, strict=True))
+
+    def _near_duplicates(self) -> tuple[IntArray, IntArray]:
+        rows = np.flatnonzero((self.population.outcomes == OK) & self.population.hashed)
+        if len(rows) == 0:
+            return rows, rows
+        return rows, duplicates.groups(self.population.hashes[rows])
+
+    def _model(self, name: str, evaluation: adjusted.Evaluation) -> adjusted.ModelShares:
+        known = evaluation.truth[name] >= 0
+        return adjusted.model_shares(
+            self._counts((name,)),
+            self.population.subset[name],
+            evaluation.truth[name][known],
+            evaluation.probabilities[name][known],
+            self.options.confidence,
+            seed=self.options.seed,
+        )
+
+    def _shares(self) -> Iterator[Document]:
+        for name in ATTRIBUTES:
+            yield from self._raw((name,))
+            yield from self._model_records(name)
+            yield from self._verified_records((name,))
+        for names in [*combinations(ATTRIBUTES, 2), ATTRIBUTES]:
+            yield from self._raw(names)
+            yield from self._verified_records(names)
+
+    def _raw(self, names: tuple[str, ...]) -> Iterator[Document]:
+        counts, hidden = self._counts(names), self.withheld[self._axes(names)]
+        wanted = self.target.shares[names[0]] if len(names) == 1 else None
+        labels = tuple(self._label(names, place) for place in np.ndindex(*counts.shape))
+        shares = raw_shares(counts.ravel(), labels, confidence=self.options.confidence)
+        for k, share in enumerate(shares):
+            small = bool(hidden.ravel()[k])
+            yield {
+                "attribute": TIMES.join(names),
+                "class": share.label,
+                "grade": "raw",
+                "method": "counts",
+                "count": None if small else share.count,
+                "target": None if wanted is None else rounded(wanted[k]),
+                **fields(self._hidden(share.count) if small else share.estimate, n_eff=True),
+            }
+
+    def _hidden(self, images: float) -> Estimate:
+        if images < self.options.min_cell:
+            return Estimate.suppressed(self.options.min_cell)
+        return Estimate(None, None, None, None, None, "suppressed", agreement.COMPLEMENTARY)
+
+    def _model_records(self, name: str) -> Iterator[Document]:
+        if name not in self.modelled:
+            return
+        counts, hidden = self._counts((name,)), self.withheld[self._axes((name,))]
+        found = self.modelled[name]
+        for method, estimates in (
+            ("adjusted_counts", found.adjusted_counts),
+            ("expectation_maximisation", found.expectation_maximisation),
+        ):
+            for k, estimate in enumerate(estimates):
+                # Adjusted counts are a linear map of the counts, so one hidden count hides them all.
+                small = bool(hidden.any()) if method == "adjusted_counts" else bool(hidden[k])
+                yield {
+                    "attribute": name,
+                    "class": self.population.classes[name][k],
+                    "grade": "model",
+                    "method": method,
+                    "count": None,
+                    "target": rounded(self.target.shares[name][k]),
+                    **fields(self._hidden(float(counts[k])) if small else estimate, n_eff=True),
+                }
+
+    def _verified_records(self, names: tuple[str, ...]) -> Iterator[Document]:
+        if names not in self.verified:
+            return
+        found = self.verified[names]
+        cells = int(np.prod(found.shape))
+        labels = [self._label(names, place) for place in np.ndindex(*found.shape)] + list(found.names)
+        seen = found.answers.sum(axis=0)
+        population = int(found.design.sizes.sum())
+        for k, estimate in enumerate(found.estimates):
+            if k >= cells and seen[k] == 0 and not found.mean[k]:
+                continue
+            if estimate.value is not None and 0 < estimate.value * population < self.options.min_cell:
+                estimate = self._hidden(0)
+            wanted = self.target.shares[names[0]][k] if len(names) == 1 and k < cells else None
+            yield {
+                "attribute": TIMES.join(names),
+                "class": labels[k],
+                "grade": "verified",
+                "method": "difference_estimator",
+                "count": None,
+                "target": rounded(wanted),
+                **fields(estimate, n_eff=True),
+            }
+
+    def _balance(self) -> Iterator[Document]:
+        options = self.options
+        for name in ATTRIBUTES:
+            counts, wanted = self._counts((name,)), self.target.shares[name]
+            hidden = bool(self.withheld[self._axes((name,))].any())
+            for grade, values in (("raw", counts), ("raw_distinct", self._distinct_counts(name))):
+                for statistic in balance.STATISTICS:
+                    found = balance.measure(
+                        statistic, values, wanted, options.confidence, options.replicates, options.seed
+                    )
+                    estimate = self._hidden(options.min_cell) if hidden else found.estimate
+                    yield self._balance_record(name, statistic, grade, estimate, found.chance)
+            if (name,) in self.verified:
+                yield from self._verified_balance(name)
+        for pair in combinations(ATTRIBUTES, 2):
+            yield self._cramers_v(pair)
+
+    def _balance_record(
+        self, name: str, statistic: str, grade: str, estimate: Estimate, chance: float | None
+    ) -> Document:
+        return {
+            "attribute": name,
+            "statistic": statistic,
+            "grade": grade,
+            "chance": rounded(chance),
+            **fields(estimate),
+        }
+
+    def _verified_balance(self, name: str) -> Iterator[Document]:
+        found, wanted = self.verified[(name,)], np.asarray(self.target.shares[name])
+        if any(estimate.status == "undefined" for estimate in found.estimates):
+            return
+        shares, draws = found.shares(), found.resampled(self.options.replicates, self.options.seed)
+        for statistic in balance.STATISTICS:
+            gap = balance.of_shares(statistic, shares, draws, wanted, len(found.answers), self.options.confidence)
+            yield self._balance_record(name, statistic, "verified", gap, None)
+
+    def _distinct_counts(self, name: str) -> IntArray:
+        rows, group = self.groups
+        if len(rows) == 0:
+            return self._counts((name,))
+        dropped = rows[~duplicates.representatives(group)]
+        size = len(self.population.classes[name])
+        return self._counts((name,)) - np.bincount(self.population.codes[name][dropped], minlength=size)
+
+    def _cramers_v(self, pair: tuple[str, ...]) -> Document:
+        options, counts = self.options, self._counts(pair)
+        if self.labelled == 0:
+            estimate, chance, grade = Estimate.undefined(0, "no image was labelled"), None, "raw"
+        else:
+            joint, draws, n, grade = self._best_joint(pair)
+            estimate = association.cramers_v(joint, draws, n, options.confidence)
+            chance = association.chance_v(counts, options.replicates, options.seed) if grade == "raw" else None
+        return self._balance_record(TIMES.join(pair), "cramers_v", grade, estimate, chance)
+
+    def _best_joint(self, pair: tuple[str, ...]) -> tuple[FloatArray, FloatArray, int, str]:
+        options = self.options
+        found = self.verified.get(pair)
+        if found is not None and all(estimate.status != "undefined" for estimate in found.estimates):
+            return found.shares(), found.resampled(options.replicates, options.seed), len(found.answers), "verified"
+        counts = self._counts(pair)
+        draws = association.resampled_shares(counts, options.replicates, options.seed)
+        return counts / self.labelled, draws, self.labelled, "raw"
+
+    def _association(self) -> Iterator[Document]:
+        if self.labelled == 0:
+            return
+        for pair in combinations(ATTRIBUTES, 2):
+            joint, draws, n, grade = self._best_joint(pair)
+            hidden = self.withheld[self._axes(pair)].ravel()
+            found = association.npmi(joint, draws, n, self.options.confidence)
+            for k, place in enumerate(np.ndindex(*joint.shape)):
+                estimate = self._hidden(float(self._counts(pair)[place])) if hidden[k] else found[k]
+                yield {
+                    "attribute": TIMES.join(pair),
+                    "class": self._label(pair, place),
+                    "statistic": "npmi",
+                    "grade": grade,
+                    **fields(estimate),
+                }
+
+    def _measured(self) -> agreement.Records | None:
+        evidence, options = self.evidence, self.options
+        settings = agreement.Settings(options.confidence, options.min_cell, options.seed, options.replicates)
+        if evidence.truth is not None:
+            images = agreement.of_truth(self.population, self.labels, evidence.truth)
+        elif evidence.sample is not None:
+            images = agreement.of_sample(self.population, evidence.sample)
+        elif evidence.evaluation is not None:
+            images = agreement.of_evaluation(evidence.evaluation)
+        else:
+            return None
+        return agreement.Records(images, settings) if images.true else None
+
+    def _duplicates(self) -> Iterator[Document]:
+        rows, group = self.groups
+        if len(rows) == 0:
+            return
+        again = duplicates.repeated(group)
+        for name in ATTRIBUTES:
+            size = len(self.population.classes[name])
+            codes = self.population.codes[name][rows]
+            counts = np.bincount(codes, minlength=size)
+            hits = np.bincount(codes[again], minlength=size)
+            distinct = self._distinct_counts(name)
+            hidden = protect(np.column_stack([counts - hits, hits]).astype(np.int64), self.options.min_cell)[(0, 1)]
+            for k, label in enumerate(self.population.classes[name]):
+                small = bool(hidden[k].any() or self.withheld[self._axes((name,))][k])
+                share = proportion(int(hits[k]), int(counts[k]), self.options.confidence)
+                if counts[k] == 0:
+                    share = Estimate.absent()
+                estimate = self._hidden(self.options.min_cell if counts[k] >= self.options.min_cell else 0)
+                yield {
+                    "attribute": name,
+                    "class": label,
+                    "share_without": None if small or not distinct.sum() else rounded(distinct[k] / distinct.sum()),
+                    **fields(estimate if small else share),
+                }
+
+    def _domain(self) -> Iterator[Document]:
+        evaluation = self.evidence.evaluation
+        for name, shares in self.modelled.items():
+            if evaluation is None:
+                continue
+            known = evaluation.truth[name] >= 0
+            estimated = np.array([estimate.value or 0.0 for estimate in shares.expectation_maximisation])
+            shift = domain.confidence_shift(
+                self.population.subset[name],
+                evaluation.probabilities[name][known],
+                evaluation.truth[name][known],
+                estimated,
+            )
+            yield {
+                "attribute": name,
+                "distance": rounded(shift.distance),
+                "chance": rounded(shift.chance),
+                "store_confidence": rounded(shift.store),
+                "evaluation_confidence": rounded(shift.evaluation),
+                "warning": shift.warning,
+                "disagreement": rounded(shares.disagreement),
+            }
+
+    def _agreement(self) -> list[Document]:
+        if self.evidence.sample is None:
+            return []
+        return [
+            {
+                "attribute": found.attribute,
+                "annotators": [found.first, found.second],
+                "n": found.n,
+                "kappa": rounded(found.kappa),
+                "disagreements": list(found.disagreements),
+            }
+            for found in self.evidence.sample.checked.agreements
+        ]
+
+    def _plan(self) -> Iterator[Document]:
+        for name in self.target.judged if self.labelled else ():
+            found = self.verified.get((name,))
+            size = len(self.population.classes[name])
+            grade, images = ("raw", self.labelled)
+            shares = [
+                share.estimate
+                for share in raw_shares(
+                    self._counts((name,)), self.population.classes[name], confidence=self.options.confidence
                 )
-            positions[code] = labels.index(label)
-        parts.append(positions[chunk.indices.fill_null(-1).to_numpy()])
-    return np.concatenate(parts)
+            ]
+            if found is not None and all(estimate.status == "ok" for estimate in found.estimates):
+                grade, shares, images = "verified", found.estimates[:size], int(found.design.sizes.sum())
+            ends = [np.array([getattr(share, end) or 0.0 for share in shares]) for end in ("value", "low", "high")]
+            try:
+                rows = plan.collect(
+                    ends[0], ends[1], ends[2], self.population.classes[name], self.target.shares[name], images
+                )
+            except plan.PlanError:
+                continue
+            hidden = bool(self.withheld[self._axes((name,))].any())
+            for row in rows if not hidden else ():
+                yield {
+                    "attribute": name,
+                    "class": row.label,
+                    "grade": grade,
+                    "needed": row.needed,
+                    "low": row.low,
+                    "high": row.high,
+                }
+
+    def _verdict(self) -> verdict.Verdict:
+        options = self.options
+        if not self.verified:
+            return verdict.of_raw_shares(self.labelled, options.margin)
+        claims = [
+            verdict.Claim(
+                f"{name} {label}",
+                estimate.value or 0.0,
+                self.target.shares[name][k],
+                0.0 if estimate.value is None else float("inf") if estimate.n_eff is None else estimate.n_eff,
+            )
+            for name in self.target.judged
+            for k, (label, estimate) in enumerate(
+                zip(self.population.classes[name], self.verified[(name,)].estimates, strict=False)
+            )
+        ]
+        return verdict.of_verified_shares(claims, options.margin, options.confidence)
+
+    def _pack(self) -> Document:
+        info = self.population.info
+        return {
+            "name": info.pack_name,
+            "version": info.pack_version,
+            "digest": info.pack_digest,
+            "preprocessing_version": info.preprocessing_version,
+            "tool_version": info.tool_version,
+            "options": {key: info.options[key] for key in sorted(info.options)},
+            "classes": {name: list(info.classes[name]) for name in ATTRIBUTES},
+        }
+
+    def _store(self) -> Document:
+        population, truth, sample = self.population, self.evidence.truth, self.evidence.sample
+        files = len(population.outcomes)
+        rows, group = self.groups
+        return {
+            "name": population.info.store,
+            "files": files,
+            "labelled": self.labelled,
+            "not_labelled": files - self.labelled,
+            "examples": population.examples,
+            "truth": None if truth is None else self._truth(truth),
+            "checked": None if sample is None else self._checked(sample),
+            "evaluation": None if self.evidence.evaluation is None else self.evidence.evaluation.name,
+            "near_duplicates": {
+                "images": int(duplicates.repeated(group).sum()) if len(rows) else 0,
+                "surplus": len(rows) - len(np.unique(group)),
+                "largest": [
+                    {"images": len(members), "first": self._paths(rows[members[:1]])[0]}
+                    for members in (duplicates.largest(group, LARGEST) if len(rows) else [])
+                ],
+            },
+        }
+
+    def _paths(self, rows: IntArray) -> list[str]:
+        return [str(path) for path in populations.take(self.labels, rows, ["path"]).column("path").to_pylist()]
+
+    def _truth(self, truth: truths.Truth) -> Document:
+        return {
+            "file": truth.name,
+            "columns": list(truth.columns),
+            "images": len(truth.rows),
+            "labelled": int((self.population.outcomes[truth.rows] == OK).sum()),
+            "weighted": truth.weights is not None,
+            "persons": None if truth.clusters is None else len(np.unique(truth.clusters)),
+        }
+
+    def _checked(self, sample: graded.Sample) -> Document:
+        checked = sample.checked
+        return {
+            "files": list(checked.names),
+            "images": len(checked.rows),
+            "answered": {name: int((checked.codes[name] >= 0).sum()) for name in ATTRIBUTES},
+            "by": checked.by,
+            "no_face_included": checked.covers_no_face,
+        }
+
+    def _outcomes(self) -> Iterator[Document]:
+        outcomes = self.population.outcomes
+        counts = np.bincount(outcomes, minlength=len(table.STATUSES))
+        for status, number in zip(table.STATUSES, counts.tolist(), strict=True):
+            share = proportion(number, len(outcomes), self.options.confidence)
+            if len(outcomes) == 0:
+                share = Estimate.undefined(0, "the table holds no file")
+            yield {"outcome": status, "group": {}, "count": number, **fields(share)}
+
+    def _by_folder(self) -> Iterator[Document]:
+        population = self.population
+        sizes = np.bincount(population.folder_of, minlength=len(population.folders))
+        if len(sizes) < 2 or self.labelled == len(population.outcomes):
+            return
+        order = np.lexsort((np.array(population.folders), -sizes))[:FOLDERS]
+        missed = np.bincount(population.folder_of[population.outcomes != OK], minlength=len(sizes))
+        for place in order.tolist():
+            group = {"folder": population.folders[place]}
+            yield self._missing("not_labelled", group, int(missed[place]), int(sizes[place]))
+
+    def _missing(self, outcome: str, group: dict[str, str], count: int, n: int) -> Document:
+        if n < self.options.min_cell:
+            return {"outcome": outcome, "group": group, "count": None, **fields(self._hidden(0))}
+        share = proportion(count, n, self.options.confidence)
+        return {"outcome": outcome, "group": group, "count": count, **fields(share)}
+
+    def _unsure(self) -> Iterator[Document]:
+        labelled = self.population.outcomes == OK
+        if self.labelled == 0:
+            return
+        for name in ATTRIBUTES:
+            unsure = int((labelled & (self.population.confidence[name] < UNSURE)).sum())
+            yield self._missing("low_confidence", {"attribute": name}, unsure, self.labelled)
+
+    def _by_truth(self) -> Iterator[Document]:
+        truth = self.evidence.truth
+        if truth is None:
+            return
+        outcomes = self.population.outcomes[truth.rows]
+        if (outcomes == OK).all():
+            return
+        for name, codes in truth.codes.items():
+            size = len(self.population.classes[name])
+            counts = np.bincount(codes[codes >= 0], minlength=size).astype(np.int64)
+            hidden = protect(counts, self.options.min_cell)[(0,)]
+            for k, label in enumerate(self.population.classes[name]):
+                missed = int(((codes == k) & (outcomes != OK)).sum())
+                if counts[k]:
+                    n = 0 if hidden[k] else int(counts[k])
+                    yield self._missing("not_labelled", {name: label}, missed, n)
 
 
 def to_json(document: Mapping[str, Any]) -> str:
@@ -215,181 +665,3 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def _source(path: Path) -> dict[str, str]:
     with path.open("rb") as stream:
         return {"file": path.name, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
-
-
-def _pack(info: table.TableInfo) -> Document:
-    return {
-        "name": info.pack_name,
-        "version": info.pack_version,
-        "digest": info.pack_digest,
-        "preprocessing_version": info.preprocessing_version,
-        "tool_version": info.tool_version,
-        "options": {key: info.options[key] for key in sorted(info.options)},
-        "classes": {name: list(info.classes[name]) for name in ATTRIBUTES},
-    }
-
-
-def _missingness(outcomes: IntArray, options: Options) -> list[Document]:
-    counts = np.bincount(outcomes, minlength=len(table.STATUSES))
-    records = []
-    for status, number in zip(table.STATUSES, counts.tolist(), strict=True):
-        share = proportion(number, len(outcomes), options.confidence)
-        if len(outcomes) == 0:
-            share = Estimate.undefined(0, "the table holds no file")
-        records.append({"outcome": status, "group": {}, "count": number, **_fields(share)})
-    return records
-
-
-def _store(label_table: table.LabelTable, outcomes: IntArray, checked: truth.Truth | None) -> Document:
-    failed = np.flatnonzero(outcomes != OK)
-    examples = label_table.rows.select(["path", "status", "error"]).take(failed[:EXAMPLES])
-    return {
-        "name": label_table.info.store,
-        "files": len(outcomes),
-        "labelled": len(outcomes) - len(failed),
-        "not_labelled": len(failed),
-        "examples": examples.to_pylist(),
-        "truth": _truth(checked, outcomes) if checked else None,
-    }
-
-
-def _truth(checked: truth.Truth, outcomes: IntArray) -> Document:
-    return {
-        "file": checked.name,
-        "columns": list(checked.columns),
-        "images": len(checked.rows),
-        "labelled": int((outcomes[checked.rows] == OK).sum()),
-        "weighted": checked.weights is not None,
-    }
-
-
-def _fields(estimate: Estimate, n_eff: bool = False) -> Document:
-    fields: Document = {
-        "value": _rounded(estimate.value),
-        "low": _rounded(estimate.low),
-        "high": _rounded(estimate.high),
-        "n": estimate.n,
-    }
-    if n_eff:
-        fields["n_eff"] = _rounded(estimate.n_eff)
-    return fields | {"status": estimate.status, "reason": estimate.reason}
-
-
-def _rounded(value: float | None) -> float | None:
-    # Beyond 12 decimals two builds of a maths library may differ; + 0.0 turns -0.0 into 0.0.
-    return None if value is None else round(float(value), 12) + 0.0
-
-
-def _shares(attribute: str, counts: IntArray, labels: tuple[str, ...], options: Options) -> Iterator[Document]:
-    target = prevalence.uniform(len(labels))
-    for share in prevalence.raw_shares(counts, labels, target, options.confidence):
-        yield {
-            "attribute": attribute,
-            "class": share.label,
-            "grade": "raw",
-            "count": share.count,
-            "target": _rounded(share.target),
-            **_fields(share.estimate, n_eff=True),
-        }
-
-
-def _balance(attribute: str, counts: IntArray, options: Options) -> Iterator[Document]:
-    target = prevalence.uniform(len(counts))
-    for name in balance.STATISTICS:
-        found = balance.measure(name, counts, target, options.confidence, options.replicates, options.seed)
-        yield {
-            "attribute": attribute,
-            "statistic": name,
-            "chance": _rounded(found.chance),
-            **_fields(found.estimate),
-        }
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """The labelled images whose truth is known, one entry each."""
-
-    true: Mapping[str, IntArray]
-    predicted: Mapping[str, IntArray]
-    probabilities: Mapping[str, FloatArray]
-    errors: FloatArray | None
-
-
-def _performance(
-    label_table: table.LabelTable,
-    codes: Mapping[str, IntArray],
-    outcomes: IntArray,
-    checked: truth.Truth,
-    options: Options,
-) -> Iterator[Document]:
-    images = _checked_images(label_table, codes, outcomes, checked)
-    classes = label_table.info.classes
-    for attribute in images.true:
-        for group, members in _groups(attribute, images.true, classes):
-            measured = _measure(attribute, members, images, options)
-            for metric, estimate in measured.items():
-                yield {
-                    "attribute": attribute,
-                    "metric": metric,
-                    "group": group,
-                    **_fields(estimate),
-                    "basis": checked.name,
-                }
-
-
-def _checked_images(
-    label_table: table.LabelTable, codes: Mapping[str, IntArray], outcomes: IntArray, checked: truth.Truth
-) -> _Checked:
-    kept = outcomes[checked.rows] == OK
-    chosen = checked.rows[kept]
-    rows = label_table.rows.select(columns(with_truth=True)).take(chosen)
-    errors = None
-    if checked.years is not None:
-        errors = rows.column("age").to_numpy().astype(np.float64) - checked.years[kept]
-    return _Checked(
-        true={name: checked.codes[name][kept] for name in ATTRIBUTES if name in checked.codes},
-        predicted={name: codes[name][chosen] for name in ATTRIBUTES},
-        probabilities={
-            name: _matrix(rows.column(f"{name}_probabilities"), len(label_table.info.classes[name]))
-            for name in ATTRIBUTES
-        },
-        errors=errors,
-    )
-
-
-def _matrix(column: pa.ChunkedArray[Any], classes: int) -> FloatArray:
-    lists: Any = column.combine_chunks()
-    values: FloatArray = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
-    return values.reshape(-1, classes)
-
-
-def _groups(
-    attribute: str, true: Mapping[str, IntArray], classes: Mapping[str, tuple[str, ...]]
-) -> Iterator[tuple[dict[str, str], np.typing.NDArray[np.bool_]]]:
-    """Yield all images, then those of each declared class of each other attribute, by their true labels."""
-    yield {}, np.ones(len(true[attribute]), dtype=bool)
-    for other in true:
-        if other == attribute:
-            continue
-        for code, label in enumerate(classes[other]):
-            yield {other: label}, true[other] == code
-
-
-def _measure(
-    attribute: str, members: np.typing.NDArray[np.bool_], images: _Checked, options: Options
-) -> dict[str, Estimate]:
-    known = members & (images.true[attribute] >= 0)
-    measured = performance.measure(
-        images.true[attribute][known],
-        images.predicted[attribute][known],
-        images.probabilities[attribute][known],
-        ordered=attribute in ORDERED,
-        min_cell=options.min_cell,
-        confidence=options.confidence,
-        replicates=options.replicates,
-        seed=options.seed,
-    )
-    if attribute == "age" and images.errors is not None:
-        errors = images.errors[members & ~np.isnan(images.errors)]
-        measured |= performance.measure_years(errors, options.min_cell, options.confidence)
-    return measured

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
@@ -21,11 +20,13 @@ from labeler.errors import TruthError
 from labeler.taxonomy import COLUMNS, group_of_age
 
 TextColumn: TypeAlias = "pa.Array[Any]"
+Locate: TypeAlias = Callable[["pa.Array[Any]"], IntArray]
+"""From paths to rows of the label table, -1 where it has none."""
 
 LABELS = ("age", *COLUMNS.values())
 """Columns that say what is true: age in years, and the class of each attribute."""
 
-OPTIONAL = ("weight", "inclusion_probability", "annotator", "source")
+OPTIONAL = ("weight", "inclusion_probability", "annotator", "source", "identity")
 SOURCES = ("self", "annotator", "model")
 OLDEST = 130.0
 """Years; an age above it is a slip, not an age."""
@@ -49,6 +50,8 @@ class Truth:
         True age in years, NaN where unknown; None where the file has no such column.
     weights : array of shape (n,) or None
         How many images a line stands for: ``weight``, or 1 / ``inclusion_probability``.
+    clusters : array of int, shape (n,), or None
+        Lines with the same number show the same person (column ``identity``); an empty cell is a person of its own.
     """
 
     name: str
@@ -57,23 +60,23 @@ class Truth:
     codes: Mapping[str, IntArray]
     years: FloatArray | None
     weights: FloatArray | None
+    clusters: IntArray | None = None
 
 
 @dataclass(frozen=True)
-class _Sheet:
-    """The file as text, with the name and row numbers that its error messages use."""
+class TextTable:
+    """A file as text, with the name and row numbers that its error messages use."""
 
     path: Path
     columns: Mapping[str, TextColumn]
     first_row: int
 
     def error(self, position: int, message: str) -> TruthError:
+        """Return the error that names the file and the row at a position."""
         return TruthError(f"{shown(str(self.path))}, row {position + self.first_row}: {message}")
 
 
-def read(
-    path: str | os.PathLike[str], table_paths: pa.ChunkedArray[pa.StringScalar], classes: Mapping[str, tuple[str, ...]]
-) -> Truth:
+def read(path: str | os.PathLike[str], locate: Locate, classes: Mapping[str, tuple[str, ...]]) -> Truth:
     """Read a truth file and match it to a label table.
 
     Parameters
@@ -82,8 +85,8 @@ def read(
         CSV (UTF-8, with a header) or Parquet, told apart by the file's first bytes. Columns: ``path`` and any of
         ``age`` (years), ``age_group``, ``gender``, ``ethnicity``; optionally ``weight`` or
         ``inclusion_probability``, ``annotator``, ``source``; others are passed over. An empty cell means unknown.
-    table_paths : pyarrow.ChunkedArray of string
-        The label table's ``path`` column.
+    locate : callable
+        From paths to rows of the label table, -1 where it has none: `audit.population.find` with the table's name.
     classes : mapping of str to tuple of str
         The classes of each attribute. They are matched exactly, but for upper and lower case.
 
@@ -92,12 +95,12 @@ def read(
     TruthError
         Naming the file and the row, where a value has no defined meaning. In a CSV file the header is row 1.
     """
-    sheet = _open(Path(path))
-    paths = sheet.columns["path"]
-    rows = _match(sheet, paths, table_paths)
+    sheet = open_table(Path(path))
+    rows = match_rows(sheet, locate)
+    _unrepeated(sheet, rows)
     years = _years(sheet) if "age" in sheet.columns else None
     codes = {
-        attribute: _codes(sheet, column, classes[attribute])
+        attribute: class_column(sheet, column, classes[attribute])
         for attribute, column in COLUMNS.items()
         if column in sheet.columns
     }
@@ -106,10 +109,27 @@ def read(
     if not any((known >= 0).any() for known in codes.values()):
         raise TruthError(f"{shown(str(path))}: no label is filled in; fill one of {', '.join(LABELS)}")
     _check_sources(sheet)
-    return Truth(Path(path).name, tuple(sheet.columns), rows, codes, years, _weights(sheet))
+    return Truth(Path(path).name, tuple(sheet.columns), rows, codes, years, _weights(sheet), _clusters(sheet))
 
 
-def _open(path: Path) -> _Sheet:
+def _clusters(sheet: TextTable) -> IntArray | None:
+    if "identity" not in sheet.columns:
+        return None
+    names, indices = distinct(sheet.columns["identity"])
+    if "" not in names:
+        return indices
+    unknown = indices == names.index("")
+    return np.where(unknown, len(names) + np.arange(len(indices)), indices)
+
+
+def open_table(path: Path, also: tuple[str, ...] = ()) -> TextTable:
+    """Read the columns of a CSV or Parquet file that a truth file may have, and those named in ``also``, as text.
+
+    Raises
+    ------
+    TruthError
+        If it cannot be read, has no ``path``, no label column, a column twice, or no rows.
+    """
     name = shown(str(path))
     if not path.is_file():
         wrong = "is a folder, not a truth file" if path.is_dir() else "no such truth file"
@@ -121,7 +141,7 @@ def _open(path: Path) -> _Sheet:
     except (pa.ArrowException, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise TruthError(f"{name}: cannot be read as CSV or Parquet ({shown(reason)}); save it as UTF-8 CSV") from error
-    wanted = [column for column in ("path", *LABELS, *OPTIONAL) if column in table.column_names]
+    wanted = [column for column in ("path", *LABELS, *OPTIONAL, *also) if column in table.column_names]
     for column in wanted:
         if table.column_names.count(column) > 1:
             raise TruthError(f"{name}: the column {column} stands there twice; keep one of them")
@@ -131,7 +151,7 @@ def _open(path: Path) -> _Sheet:
         raise TruthError(f"{name}: no label column; add at least one of {', '.join(LABELS)}")
     if table.num_rows == 0:
         raise TruthError(f"{name}: holds no rows; add the images whose labels are known")
-    return _Sheet(path, {column: _text(table.column(column)) for column in wanted}, 1 if parquet else 2)
+    return TextTable(path, {column: _text(table.column(column)) for column in wanted}, 1 if parquet else 2)
 
 
 def _read_csv(path: Path) -> pa.Table:
@@ -150,16 +170,27 @@ def _text(column: pa.ChunkedArray[Any]) -> TextColumn:
     return text.fill_null("")
 
 
-def _match(sheet: _Sheet, paths: TextColumn, table_paths: pa.ChunkedArray[pa.StringScalar]) -> IntArray:
-    found = pc.index_in(paths, value_set=table_paths)
-    if found.null_count:
-        position = int(np.flatnonzero(found.is_null().to_numpy(zero_copy_only=False))[0])
+def match_rows(sheet: TextTable, locate: Locate) -> IntArray:
+    """Return the row of the label table for each line.
+
+    Raises
+    ------
+    TruthError
+        If the label table has no such image.
+    """
+    paths = sheet.columns["path"]
+    rows = locate(paths)
+    if (rows < 0).any():
+        position = int(np.flatnonzero(rows < 0)[0])
         raise sheet.error(
             position,
             f"the label table has no image {paths[position].as_py()!r}; "
             "write paths as the table does, relative to the store, or remove the row",
         )
-    rows = found.to_numpy().astype(np.int64)
+    return rows
+
+
+def _unrepeated(sheet: TextTable, rows: IntArray) -> None:
     _, first = np.unique(rows, return_index=True)
     if len(first) < len(rows):
         repeated = np.ones(len(rows), dtype=bool)
@@ -168,12 +199,12 @@ def _match(sheet: _Sheet, paths: TextColumn, table_paths: pa.ChunkedArray[pa.Str
         earlier = int(np.flatnonzero(rows == rows[position])[0]) + sheet.first_row
         raise sheet.error(
             position,
-            f"{paths[position].as_py()!r} already stands in row {earlier}; keep one row for each image",
+            f"{sheet.columns['path'][position].as_py()!r} already stands in row {earlier}; keep one row for each image",
         )
-    return rows
 
 
-def _distinct(column: TextColumn) -> tuple[list[str], IntArray]:
+def distinct(column: TextColumn) -> tuple[list[str], IntArray]:
+    """Return the different values of a column, and each line's place among them."""
     encoded = column.dictionary_encode()
     return [str(value) for value in encoded.dictionary.to_pylist()], encoded.indices.to_numpy().astype(np.int64)
 
@@ -182,9 +213,10 @@ def _first(indices: IntArray, value: int) -> int:
     return int(np.flatnonzero(indices == value)[0])
 
 
-def _codes(sheet: _Sheet, column: str, classes: tuple[str, ...]) -> IntArray:
+def class_column(sheet: TextTable, column: str, classes: tuple[str, ...]) -> IntArray:
+    """Return a column as positions in the classes, matched but for upper and lower case; -1 where empty."""
     positions = {label.lower(): number for number, label in enumerate(classes)}
-    values, indices = _distinct(sheet.columns[column])
+    values, indices = distinct(sheet.columns[column])
     codes = np.empty(len(values), dtype=np.int64)
     for number, value in enumerate(values):
         code = -1 if value == "" else positions.get(value.lower())
@@ -203,9 +235,9 @@ def _spreadsheet(value: str) -> str:
     return " (a spreadsheet seems to have made a date of a range)" if month else ""
 
 
-def _numbers(sheet: _Sheet, column: str, wanted: str, low: float, high: float) -> FloatArray:
+def number_column(sheet: TextTable, column: str, wanted: str, low: float, high: float) -> FloatArray:
     """Return a column as numbers of low to high, NaN where empty."""
-    values, indices = _distinct(sheet.columns[column])
+    values, indices = distinct(sheet.columns[column])
     numbers = np.empty(len(values))
     for number, value in enumerate(values):
         try:
@@ -220,11 +252,11 @@ def _numbers(sheet: _Sheet, column: str, wanted: str, low: float, high: float) -
     return numbers[indices]
 
 
-def _years(sheet: _Sheet) -> FloatArray:
-    return _numbers(sheet, "age", f"an age in years, 0 to {OLDEST:.0f}", 0.0, OLDEST)
+def _years(sheet: TextTable) -> FloatArray:
+    return number_column(sheet, "age", f"an age in years, 0 to {OLDEST:.0f}", 0.0, OLDEST)
 
 
-def _with_years(sheet: _Sheet, years: FloatArray, codes: IntArray | None, groups: tuple[str, ...]) -> IntArray:
+def _with_years(sheet: TextTable, years: FloatArray, codes: IntArray | None, groups: tuple[str, ...]) -> IntArray:
     distinct, inverse = np.unique(years, return_inverse=True)
     of_distinct = np.array(
         [-1 if math.isnan(age) else groups.index(group_of_age(age, groups)) for age in distinct.tolist()],
@@ -244,28 +276,28 @@ def _with_years(sheet: _Sheet, years: FloatArray, codes: IntArray | None, groups
     return np.where(codes >= 0, codes, from_years)
 
 
-def _weights(sheet: _Sheet) -> FloatArray | None:
+def _weights(sheet: TextTable) -> FloatArray | None:
     if "weight" in sheet.columns and "inclusion_probability" in sheet.columns:
         raise TruthError(f"{shown(str(sheet.path))}: has both weight and inclusion_probability; keep one of them")
     smallest, largest = np.nextafter(0.0, 1.0), np.finfo(np.float64).max
     if "weight" in sheet.columns:
-        return _complete(sheet, "weight", _numbers(sheet, "weight", "a number above 0", smallest, largest))
+        return _complete(sheet, "weight", number_column(sheet, "weight", "a number above 0", smallest, largest))
     if "inclusion_probability" in sheet.columns:
         column = "inclusion_probability"
-        return 1 / _complete(sheet, column, _numbers(sheet, column, "above 0 and at most 1", smallest, 1.0))
+        return 1 / _complete(sheet, column, number_column(sheet, column, "above 0 and at most 1", smallest, 1.0))
     return None
 
 
-def _complete(sheet: _Sheet, column: str, numbers: FloatArray) -> FloatArray:
+def _complete(sheet: TextTable, column: str, numbers: FloatArray) -> FloatArray:
     if np.isnan(numbers).any():
         raise sheet.error(int(np.flatnonzero(np.isnan(numbers))[0]), f"{column} is empty; fill it in every row or none")
     return numbers
 
 
-def _check_sources(sheet: _Sheet) -> None:
+def _check_sources(sheet: TextTable) -> None:
     if "source" not in sheet.columns:
         return
-    values, indices = _distinct(sheet.columns["source"])
+    values, indices = distinct(sheet.columns["source"])
     for number, value in enumerate(values):
         if value != "" and value not in SOURCES:
             raise sheet.error(

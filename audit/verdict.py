@@ -1,13 +1,21 @@
-"""The verdict on a label table, and what it rests on."""
+"""The verdict: pass, fail or inconclusive, by rules that are fixed before anybody looks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from audit.estimate import effective_wilson
+from audit.text import percent, shown
 
 UNCORRECTED = (
     "The shares are raw: they count a classifier's guesses, and its errors are not in their intervals. "
     "A verdict needs a sample of this store checked by people."
 )
+NO_MARGIN = "No margin was set, so there is nothing to pass or to fail. Fix one with --margin before you look."
+ENOUGH = 30.0
+"""Effective images below which no verdict is given."""
+EXIT_CODES = {"pass": 0, "none": 0, "fail": 1, "inconclusive": 3}
 
 
 @dataclass(frozen=True)
@@ -17,7 +25,7 @@ class Verdict:
     Parameters
     ----------
     result : str
-        ``none`` where nothing that carries a verdict was given.
+        ``pass``, ``fail``, ``inconclusive``, or ``none`` where no margin was set.
     basis : str
         The grade of the shares that it rests on.
     reasons : tuple of str
@@ -29,18 +37,122 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def of_raw_shares(labelled: int) -> Verdict:
-    """Return the verdict that raw shares allow, which is none.
+@dataclass(frozen=True)
+class Claim:
+    """The verified share of one class beside its target.
+
+    Parameters
+    ----------
+    name : str
+        The attribute and class in words.
+    share, target : float
+        0 to 1.
+    n_eff : float
+        Effective number of images, infinite where everything was seen.
+    """
+
+    name: str
+    share: float
+    target: float
+    n_eff: float
+
+
+def of_raw_shares(labelled: int, margin: float | None = None) -> Verdict:
+    """Return the verdict that raw and model-based shares allow: none, or inconclusive where one was asked for.
 
     Parameters
     ----------
     labelled : int
         Images with labels.
+    margin : float, optional
+        The margin asked for.
 
     Examples
     --------
     >>> of_raw_shares(0).reasons[0]
     'No image of this store was labelled.'
+    >>> of_raw_shares(100, 0.05).result
+    'inconclusive'
     """
     empty = () if labelled else ("No image of this store was labelled.",)
-    return Verdict("none", "raw", (*empty, UNCORRECTED))
+    return Verdict("none" if margin is None else "inconclusive", "raw", (*empty, UNCORRECTED))
+
+
+def of_verified_shares(claims: Sequence[Claim], margin: float | None, confidence: float) -> Verdict:
+    """Return the verdict on verified shares.
+
+    *Pass*: every class's interval lies inside target ± margin, which is two one-sided tests for each, and all have to
+    hold (intersection–union, Berger 1982, Technometrics 24:295), so that no correction is needed. *Fail*: an interval
+    adjusted by Holm's steps lies wholly outside. Otherwise *inconclusive*; so it is where fewer than 30 effective
+    images carry a share.
+
+    Parameters
+    ----------
+    claims : sequence of Claim
+        Every class of every judged attribute.
+    margin : float or None
+        Shares within it of their target are as wanted.
+    confidence : float
+        Strictly between 0 and 1.
+
+    Examples
+    --------
+    >>> of_verified_shares([Claim("a", 0.5, 0.5, 1e6)], 0.05, 0.95).result
+    'pass'
+    >>> of_verified_shares([Claim("a", 0.9, 0.5, 1e6)], 0.05, 0.95).result
+    'fail'
+    >>> of_verified_shares([Claim("a", 0.5, 0.5, 40)], 0.05, 0.95).result
+    'inconclusive'
+    """
+    if margin is None:
+        return Verdict("none", "verified", (NO_MARGIN,))
+    outside = _outside(claims, margin, confidence)
+    if outside:
+        return Verdict("fail", "verified", (f"Outside the margin of ± {percent(margin)}: {_listed(outside)}.",))
+    thin = [claim for claim in claims if claim.n_eff < ENOUGH]
+    if thin or not claims:
+        return Verdict(
+            "inconclusive", "verified", (f"Too few checked images to judge: {_listed(thin) or 'any class'}.",)
+        )
+    open_claims = [claim for claim in claims if not _inside(claim, margin, confidence)]
+    if open_claims:
+        reason = f"The interval reaches beyond the margin of ± {percent(margin)}: {_listed(open_claims)}."
+        return Verdict("inconclusive", "verified", (reason, "Check more images; audit-labels sample --grow adds some."))
+    reason = (
+        f"With {percent(confidence)} confidence every audited group is within ± {percent(margin)} of its target, for "
+        "perceived labels, under this sampling design."
+    )
+    return Verdict("pass", "verified", (reason,))
+
+
+def _inside(claim: Claim, margin: float, confidence: float) -> bool:
+    low, high = effective_wilson(claim.share, claim.n_eff, confidence)
+    return claim.target - margin <= low and high <= claim.target + margin
+
+
+def _outside(claims: Sequence[Claim], margin: float, confidence: float) -> list[Claim]:
+    """Return the claims that Holm's steps reject: each interval at 1 − α/(m − j + 1), from the surest on."""
+    claims = [claim for claim in claims if claim.n_eff >= ENOUGH]
+    nearest = [min(max(claim.share, claim.target - margin), claim.target + margin) for claim in claims]
+    order = sorted(range(len(claims)), key=lambda j: -_distance(claims[j], nearest[j]))
+    rejected = []
+    for step, j in enumerate(order):
+        low, high = effective_wilson(claims[j].share, claims[j].n_eff, 1 - (1 - confidence) / (len(claims) - step))
+        beyond = low > claims[j].target + margin or high < claims[j].target - margin
+        if not beyond:
+            break
+        rejected.append(claims[j])
+    return rejected
+
+
+def _distance(claim: Claim, bound: float) -> float:
+    """Return by how many standard errors of the bound a share lies beyond it."""
+    gap = abs(claim.share - bound)
+    spread = (bound * (1 - bound) / claim.n_eff) ** 0.5
+    return gap / spread if spread > 0 else (float("inf") if gap > 0 else 0.0)
+
+
+def _listed(claims: Sequence[Claim]) -> str:
+    return ", ".join(
+        f"{shown(claim.name)} ({percent(claim.share)}, target {percent(claim.target)})" for claim in claims
+    )

@@ -10,14 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from audit import truth
+from audit.estimate import IntArray
 from labeler.errors import TruthError
 from labeler.taxonomy import FAIRFACE
 
-PATHS = pa.chunked_array([["a.jpg", "b c.jpg"], ["d/e.jpg", 'x,"y.jpg']])
+PATHS = ["a.jpg", "b c.jpg", "d/e.jpg", 'x,"y.jpg']
 
 
 def read(path: Path) -> truth.Truth:
-    return truth.read(path, PATHS, FAIRFACE.classes)
+    return truth.read(path, locate, FAIRFACE.classes)
+
+
+def locate(paths: truth.TextColumn) -> IntArray:
+    return np.array([PATHS.index(path) if path in PATHS else -1 for path in paths.to_pylist()])
 
 
 def csv(folder: Path, text: str | bytes) -> Path:

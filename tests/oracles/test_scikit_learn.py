@@ -98,6 +98,7 @@ def compare(labels: Path, truth: Path, classes: Mapping[str, tuple[str, ...]]) -
     """Check every value of an audit against scikit-learn and return how many there were."""
     document = audit_files(labels, truth, Options(min_cell=1, replicates=10))
     frame = pd.read_parquet(labels).merge(pd.read_csv(truth), on="path", suffixes=("", "_true"))
+    frame = frame[frame["status"] == "ok"].reset_index(drop=True)
     known: dict[str, IntArray] = {}
     for name in ATTRIBUTES:
         column = f"{COLUMNS[name]}_true"
@@ -110,6 +111,8 @@ def compare(labels: Path, truth: Path, classes: Mapping[str, tuple[str, ...]]) -
     compared = 0
     for record in document["performance"]:
         name, metric = record["attribute"], record["metric"]
+        if not record["group"].keys() <= known.keys():
+            continue  # Decades have tests of their own.
         members = np.ones(len(frame), dtype=bool)
         for other, label in record["group"].items():
             members &= known[other] == classes[other].index(label)

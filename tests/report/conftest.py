@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from audit.records import Document
 from audit.report import render
-from audit.result import Document, audit_files
+from audit.result import audit_files
 from tests.audit.tables import HOSTILE, make
 
 if TYPE_CHECKING:

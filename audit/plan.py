@@ -1,0 +1,412 @@
+"""How a store can reach a target: what to collect, which images to keep, how to weight them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pcsv
+import pyarrow.parquet as pq
+from scipy import optimize, sparse
+
+from audit import graded, sheet, targets
+from audit import population as populations
+from audit.estimate import Estimate, FloatArray, IntArray, kish
+from audit.population import OK, Population
+from audit.prevalence import raw_shares
+from audit.text import count, plural, shown
+from labeler.errors import LabelerError
+from labeler.table import check_output
+from labeler.taxonomy import ATTRIBUTES
+
+RAKING_STEPS = 500
+
+
+class PlanError(LabelerError):
+    """A plan that cannot be made as it was asked for."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """How many images of a class are missing.
+
+    Parameters
+    ----------
+    label : str
+        The class.
+    have : float
+        Images of it that the store holds by its estimated share.
+    needed, low, high : int
+        Images to add, and the range that the interval of the share leaves.
+    precision : float or None
+        Of images predicted as this class, the part that is; None where unknown.
+    fetch : int or None
+        Images predicted as this class to fetch, so that ``needed`` of them are; None where no precision is known.
+    """
+
+    label: str
+    have: float
+    needed: int
+    low: int
+    high: int
+    precision: float | None
+    fetch: int | None
+
+
+def collect(
+    shares: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    labels: tuple[str, ...],
+    target: tuple[float, ...],
+    images: int,
+    precision: FloatArray | None = None,
+) -> list[Collection]:
+    """Return what to add so that the store has the target shares and nothing is thrown away.
+
+    ``M = max_k N θ_k / t_k`` is the size of the smallest store that holds all that is there and meets the target;
+    ``a_k = ceil(M t_k − N θ_k)``. The range takes each class's own share at the ends of its interval, M as it is.
+
+    Parameters
+    ----------
+    shares, low, high : array of shape (K,)
+        Estimated shares and the ends of their intervals.
+    labels, target : tuple of length K
+        The classes and their wanted shares.
+    images : int
+        N, images in the store.
+    precision : array of shape (K,), optional
+        With which each class is recognised.
+
+    Raises
+    ------
+    PlanError
+        If a class is in the store whose target is 0: adding cannot help.
+
+    Examples
+    --------
+    >>> shares = np.array([0.75, 0.25])
+    >>> [row.needed for row in collect(shares, shares, shares, ("a", "b"), (0.5, 0.5), 100)]
+    [0, 50]
+    """
+    wanted = np.asarray(target)
+    for k in np.flatnonzero(wanted == 0).tolist():
+        if low[k] > 0:
+            raise PlanError(f"{shown(labels[k])} has the target 0 but is in the store; collecting cannot reach that")
+    used = wanted > 0
+    size = float((images * shares[used] / wanted[used]).max())
+    rows = []
+    for k, label in enumerate(labels):
+        needed, most, least = (
+            max(0, math.ceil(round(size * wanted[k] - images * float(share[k]), 6))) for share in (shares, low, high)
+        )
+        sure = None if precision is None or not precision[k] > 0 else float(precision[k])
+        fetch = None if sure is None else math.ceil(needed / sure)
+        rows.append(Collection(label, images * float(shares[k]), needed, least, most, sure, fetch))
+    return rows
+
+
+def keep(counts: IntArray, targets_of: tuple[tuple[float, ...] | None, ...]) -> IntArray:
+    """Return how many images of each cell to keep: the largest subset that has exactly the target margins.
+
+    An integer programme: maximise the images kept; for each attribute with a target the kept of class k are the
+    nearest whole numbers to its share of them: where shares are ratios of whole numbers, exactly so.
+
+    Parameters
+    ----------
+    counts : array of int, one axis an attribute
+        Images in each cell.
+    targets_of : tuple
+        For each axis the wanted shares, or None where it is free.
+
+    Raises
+    ------
+    PlanError
+        If only the empty subset has these margins.
+
+    Examples
+    --------
+    >>> keep(np.array([30, 10]), ((0.5, 0.5),)).tolist()
+    [10, 10]
+    """
+    cells = counts.size
+    index = np.arange(cells).reshape(counts.shape)
+    rows, columns, values = [], [], []
+    line = 0
+    for axis, target in enumerate(targets_of):
+        if target is None:
+            continue
+        for k, (top, bottom) in enumerate(_ratios(target)):
+            members = np.take(index, k, axis=axis).ravel()
+            # bottom · kept_k − top · kept = 0, in whole numbers so that rounding cannot creep in.
+            coefficients = np.full(cells, -float(top))
+            coefficients[members] += bottom
+            used = np.flatnonzero(coefficients)
+            rows += [line] * len(used)
+            columns += used.tolist()
+            values += coefficients[used].tolist()
+            line += 1
+    matrix = sparse.csr_array((values, (rows, columns)), shape=(line, cells))
+    found = optimize.milp(
+        -np.ones(cells),
+        constraints=optimize.LinearConstraint(matrix, 0, 0),
+        integrality=np.ones(cells, dtype=np.int64),
+        bounds=optimize.Bounds(0, counts.ravel().astype(np.float64)),
+        options={"time_limit": 60.0},
+    )
+    kept = np.zeros(cells) if found.x is None else np.rint(found.x)
+    if kept.sum() == 0:
+        raise PlanError(
+            "no subset of this store has the target shares: a wanted class has no image; collect some first"
+        )
+    return kept.astype(np.int64).reshape(counts.shape)
+
+
+def _ratios(target: tuple[float, ...]) -> list[tuple[int, int]]:
+    """Return shares as ratios of whole numbers with one small common divisor that add to 1.
+
+    Examples
+    --------
+    >>> _ratios((0.25, 0.75))
+    [(1, 4), (3, 4)]
+    """
+    for bottom in range(1, 1001):
+        tops = [round(share * bottom) for share in target]
+        if sum(tops) == bottom and all(
+            abs(top / bottom - share) < 1e-9 for top, share in zip(tops, target, strict=True)
+        ):
+            break
+    else:
+        bottom = 1000
+        tops = [math.floor(share * bottom) for share in target]
+        for k in sorted(range(len(target)), key=lambda k: tops[k] - target[k] * bottom)[: bottom - sum(tops)]:
+            tops[k] += 1
+    return [(top, bottom) for top in tops]
+
+
+def rake(counts: IntArray, targets_of: tuple[tuple[float, ...] | None, ...]) -> FloatArray:
+    """Return a weight for the images of each cell so that the weighted margins are the targets, mean weight 1.
+
+    Iterative proportional fitting (Deming and Stephan 1940, Annals of Mathematical Statistics 11:427); with one
+    attribute this is t/θ.
+
+    Parameters
+    ----------
+    counts, targets_of
+        As `keep` takes them.
+
+    Raises
+    ------
+    PlanError
+        If a wanted class has no image, or the margins cannot be met together.
+
+    Examples
+    --------
+    >>> rake(np.array([30, 10]), ((0.5, 0.5),)).round(6).tolist()
+    [0.666667, 2.0]
+    """
+    table = counts / counts.sum()
+    weight = np.ones(counts.shape)
+    for _ in range(RAKING_STEPS):
+        worst = 0.0
+        for axis, target in enumerate(targets_of):
+            if target is None:
+                continue
+            others = tuple(other for other in range(counts.ndim) if other != axis)
+            margin, wanted = (table * weight).sum(axis=others), np.asarray(target)
+            if ((margin == 0) & (wanted > 0)).any():
+                raise PlanError("a wanted class has no image, so no weight can stand in for it; collect some first")
+            factor = np.divide(wanted, margin, out=np.zeros_like(wanted), where=margin > 0)
+            worst = max(worst, float(np.abs(margin - wanted).max()))
+            weight = weight * factor.reshape([-1 if other == axis else 1 for other in range(counts.ndim)])
+        if worst < 1e-12:
+            return weight
+    if worst > 1e-6:
+        raise PlanError("no weights meet all targets at once; give a target for fewer attributes")
+    return weight
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan for a store.
+
+    Parameters
+    ----------
+    basis : str
+        The grade of the shares that the collection rests on.
+    collections : mapping of str to list of Collection
+        For each attribute that the target speaks of.
+    kept : array of bool, shape (N,)
+        The rows of the largest subset with the target margins, by the predicted classes.
+    weights : array of shape (N,)
+        A weight for each row; 0 where it has no label.
+    problems : tuple of str
+        Why a part could not be made.
+    """
+
+    basis: str
+    collections: Mapping[str, list[Collection]]
+    kept: np.typing.NDArray[np.bool_]
+    weights: FloatArray
+    problems: tuple[str, ...]
+
+    @property
+    def effective_size(self) -> float:
+        """Images that the weighted store is worth (Kish)."""
+        return kish(self.weights)
+
+
+def make(
+    labels: str | os.PathLike[str],
+    target: str,
+    *,
+    checked: tuple[str | os.PathLike[str], ...] = (),
+    attributes: tuple[str, ...] = (),
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Plan:
+    """Plan how a label table's store reaches a target.
+
+    Parameters
+    ----------
+    labels : path
+        The label table.
+    target : str
+        As `audit.targets.read` takes it.
+    checked : tuple of path
+        Filled sheets; then what to collect rests on verified shares, else on raw ones.
+    attributes : tuple of str
+        The attributes to balance; all that the target speaks of unless given.
+    seed : int
+        Which images of a cell are kept.
+
+    Raises
+    ------
+    LabelerError
+        If an input cannot be read, or no image is labelled.
+    """
+    population = populations.read(labels)
+    wanted = targets.read(target, population.classes)
+    chosen = tuple(name for name in wanted.judged if not attributes or name in attributes)
+    if not chosen:
+        raise PlanError(f"--target {shown(target)}: says nothing of the attributes asked for; add them to it")
+    if not (population.outcomes == OK).any():
+        raise PlanError(f"{shown(population.name)}: no image is labelled, so there is nothing to plan with")
+    answers = sheet.read(checked, labels, population) if checked else None
+    problems: list[str] = []
+    collections = {}
+    for name in chosen:
+        shares, precision, images = _shares(population, name, labels, answers, confidence)
+        value, low, high = (
+            np.array([getattr(share, end) or 0.0 for share in shares]) for end in ("value", "low", "high")
+        )
+        try:
+            collections[name] = collect(
+                value, low, high, population.classes[name], wanted.shares[name], images, precision
+            )
+        except PlanError as error:
+            problems.append(f"{name}: {error}")
+    counts = population.joint(ATTRIBUTES)
+    margins = tuple(wanted.shares[name] if name in chosen else None for name in ATTRIBUTES)
+    kept, weights = np.zeros(counts.shape, dtype=np.int64), np.zeros(counts.shape)
+    try:
+        kept = keep(counts, margins)
+        weights = rake(counts, margins)
+    except PlanError as error:
+        problems.append(str(error))
+    return Plan(
+        "verified" if answers else "raw",
+        collections,
+        _chosen_rows(population, kept, seed),
+        _row_weights(population, weights),
+        tuple(problems),
+    )
+
+
+def _shares(
+    population: Population,
+    name: str,
+    labels: str | os.PathLike[str],
+    answers: sheet.Checked | None,
+    confidence: float,
+) -> tuple[list[Estimate], FloatArray | None, int]:
+    """Return the shares of an attribute, the precision of each predicted class if known, and N."""
+    if answers is None:
+        shares = raw_shares(population.counts(name), population.classes[name], confidence=confidence)
+        return [share.estimate for share in shares], None, int(population.counts(name).sum())
+    found = graded.verified(population, graded.Sample.read(population, labels, answers), (name,), confidence)
+    estimates = found.estimates[: len(population.classes[name])]
+    if any(estimate.value is None for estimate in estimates):
+        raise PlanError(f"{name}: {estimates[0].reason}")
+    return estimates, graded.precision(population, answers, name), int(answers.design.sizes.sum())
+
+
+def _cells(population: Population) -> IntArray:
+    cell = np.zeros(len(population.outcomes), dtype=np.int64)
+    for name in ATTRIBUTES:
+        cell = cell * len(population.classes[name]) + population.codes[name]
+    return np.where(population.outcomes == OK, cell, -1)
+
+
+def _chosen_rows(population: Population, kept: IntArray, seed: int) -> np.typing.NDArray[np.bool_]:
+    cells = _cells(population)
+    order = np.random.default_rng([seed, 3]).permutation(len(cells))
+    order = order[cells[order] >= 0]
+    order = order[np.argsort(cells[order], kind="stable")]
+    sizes = np.bincount(cells[order], minlength=kept.size)
+    rank = np.arange(len(order)) - (np.cumsum(sizes) - sizes)[cells[order]]
+    chosen = np.zeros(len(cells), dtype=bool)
+    chosen[order] = rank < kept.ravel()[cells[order]]
+    return chosen
+
+
+def _row_weights(population: Population, weights: FloatArray) -> FloatArray:
+    cells = _cells(population)
+    return np.where(cells >= 0, weights.ravel()[np.maximum(cells, 0)], 0.0)
+
+
+def write(plan: Plan, labels: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
+    """Write ``path``, ``keep`` and ``weight`` of every labelled image, for a trainer: Parquet, or CSV by its ending.
+
+    Raises
+    ------
+    LabelerError
+        If the output cannot be written there.
+    """
+    target = check_output(out)
+    rows = np.flatnonzero((plan.weights > 0) | plan.kept)
+    table = populations.take(labels, rows, ["path"])
+    table = table.append_column("keep", pa.array(plan.kept[rows]))
+    table = table.append_column("weight", pa.array(plan.weights[rows]))
+    temporary = target.with_name(f".{target.name}.tmp")
+    if target.suffix == ".csv":
+        pcsv.write_csv(table, temporary)
+    else:
+        pq.write_table(table, temporary, compression="zstd")
+    temporary.replace(target)
+
+
+def describe(plan: Plan) -> list[str]:
+    """Return a plan in lines for a person: what to collect, what to keep, what weighting costs."""
+    lines = [f"Collection rests on {plan.basis} shares."]
+    for name, rows in plan.collections.items():
+        lines.append(f"To collect, by {name}:")
+        for row in rows:
+            fetch = "" if row.fetch is None else f"; fetch {count(row.fetch)} predicted so"
+            lines.append(
+                f"  {shown(row.label)}: have about {count(round(row.have))}, add {count(row.needed)} "
+                f"({count(row.low)} to {count(row.high)}){fetch}"
+            )
+    if plan.kept.any():
+        lines.append(f"Largest subset with the target shares: {plural(int(plan.kept.sum()), 'image')}.")
+    if plan.weights.any():
+        lines.append(
+            f"Weighted, {plural(int((plan.weights > 0).sum()), 'image')} are worth {count(round(plan.effective_size))}."
+        )
+    lines += [f"Not possible: {problem}" for problem in plan.problems]
+    lines.append("A subset chosen by predictions has to be checked anew before it carries a verdict.")
+    return lines

@@ -1,0 +1,391 @@
+"""The sheet on which people check a sample: written without predictions, grown, and read back with its answers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from audit import population as populations
+from audit import sampling, truth
+from audit.estimate import FloatArray, IntArray
+from audit.population import Population
+from audit.sampling import Forecast
+from audit.significance import cohen_kappa
+from audit.text import shown
+from audit.verified import Design
+from labeler.errors import LabelerError, TruthError
+from labeler.taxonomy import ATTRIBUTES, COLUMNS
+
+HEADER = (
+    "path",
+    "stratum",
+    "inclusion_probability",
+    *COLUMNS.values(),
+    "annotator",
+    "note",
+    "seed",
+    "pack_digest",
+)
+DESIGN = ("stratum", "seed", "pack_digest")
+NO_FACE = "no face"
+CANT_TELL = "can't tell"
+EXTRA = (NO_FACE, CANT_TELL)
+"""What people may write besides the pack's classes."""
+ADJUDICATED = "adjudicated"
+"""The annotator whose word decides where others differ."""
+ROUNDS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+
+
+class SampleError(LabelerError):
+    """A sample cannot be drawn as it was asked for."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sheet to be filled, and what it will show.
+
+    Parameters
+    ----------
+    text : str
+        The sheet as CSV.
+    drawn, new : int
+        Images in it, and how many of them are new.
+    forecasts : mapping of str to list of Forecast
+        For each attribute, what samples of growing size would show.
+    """
+
+    text: str
+    drawn: int
+    new: int
+    forecasts: Mapping[str, list[Forecast]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two annotators agree on one attribute.
+
+    Parameters
+    ----------
+    attribute, first, second : str
+        The attribute and the two annotators.
+    n : int
+        Images that both labelled.
+    kappa : float or None
+        Cohen's κ; None where it has no value.
+    disagreements : tuple of str
+        Paths on which they differ and nobody has decided.
+    """
+
+    attribute: str
+    first: str
+    second: str
+    n: int
+    kappa: float | None
+    disagreements: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A filled sheet, matched to its label table.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The sheets' own names.
+    rows : array of int, shape (n,)
+        The row of each checked image in the label table.
+    design : Design
+        Strata of these images and of the population.
+    codes : mapping of str to array of int, shape (n,)
+        The class that people gave: 0 to K − 1, K for "no face", K + 1 for "can't tell", -1 where not yet answered.
+    agreements : tuple of Agreement
+        Of every two annotators.
+    by : str
+        The attribute that the strata were made by.
+    covers_no_face : bool
+        Whether the pictures without a found face are in the population.
+    """
+
+    names: tuple[str, ...]
+    rows: IntArray
+    design: Design
+    codes: Mapping[str, IntArray]
+    agreements: tuple[Agreement, ...]
+    by: str
+    covers_no_face: bool
+
+
+def draw(
+    labels: str | os.PathLike[str],
+    n: int,
+    *,
+    by: str = "ethnicity",
+    seed: int = 0,
+    rare: bool = False,
+    no_face: bool = False,
+    grow: str | os.PathLike[str] | None = None,
+    confidence: float = 0.95,
+) -> Sample:
+    """Draw the images that people should check, or more of them.
+
+    Parameters
+    ----------
+    labels : path
+        The label table.
+    n : int
+        Images to draw; with ``grow``, to add.
+    by : str
+        The attribute whose predicted class and confidence make the strata.
+    seed : int
+        Of the draw. A sheet that grows keeps its own.
+    rare : bool
+        Give small classes more.
+    no_face : bool
+        Make the pictures without a found face a stratum.
+    grow : path, optional
+        An earlier sheet. Its images and answers are kept; the sample as a whole stays a stratified random one.
+
+    Raises
+    ------
+    SampleError
+        If there is no image to draw, or the earlier sheet does not belong to this table.
+    """
+    population = populations.read(labels)
+    earlier = _earlier(grow) if grow is not None else []
+    if earlier:
+        by, seed = _design_of(earlier, Path(os.fspath(grow or "")))
+        no_face = _holds_no_face(labels, earlier, population)
+    strata = sampling.stratify(population, by, seed, no_face=no_face)
+    if len(strata.rows) == 0:
+        raise SampleError(f"{shown(population.name)}: no image is labelled, so there is none to check")
+    allocation = sampling.allocate(strata.sizes, strata.spread, n + len({line["path"] for line in earlier}), rare=rare)
+    before = _counts(earlier, strata.names)
+    total = np.maximum(allocation, before)
+    chosen = sampling.draw(strata, total, seed)
+    stratum = strata.stratum[chosen]
+    rows = strata.rows[chosen]
+    paths = populations.take(labels, rows, ["path"]).column("path").to_pylist()
+    kept = {line["path"] for line in earlier}
+    if not kept <= set(paths):
+        raise SampleError(
+            f"--grow {shown(os.fspath(grow or ''))}: was drawn from another table or strata; draw a new sheet instead"
+        )
+    probability = (total / strata.sizes)[stratum]
+    lines = [
+        {
+            "path": path,
+            "stratum": strata.names[h],
+            "inclusion_probability": repr(float(p)),
+            "seed": str(seed),
+            "pack_digest": population.info.pack_digest,
+        }
+        for path, h, p in zip(paths, stratum.tolist(), probability.tolist(), strict=True)
+    ]
+    text = _written(_merged(lines, earlier))
+    sizes = sorted({round(len(rows) * factor) for factor in ROUNDS})
+    forecasts = {
+        attribute: [
+            sampling.forecast(population, strata, attribute, size, rare=rare, confidence=confidence) for size in sizes
+        ]
+        for attribute in ATTRIBUTES
+    }
+    return Sample(text, len(rows), len(rows) - len(kept), forecasts)
+
+
+def _earlier(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    name = shown(os.fspath(path))
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            lines = list(csv.DictReader(stream))
+    except (OSError, ValueError, csv.Error) as error:
+        raise SampleError(f"--grow {name}: cannot be read as CSV; give the sheet that audit-labels sample wrote") from (
+            error
+        )
+    if not lines or not set(HEADER) <= set(lines[0]):
+        raise SampleError(f"--grow {name}: is no sheet of audit-labels sample; give the one to add to")
+    return lines
+
+
+def _design_of(lines: Sequence[Mapping[str, str]], path: Path) -> tuple[str, int]:
+    attribute = lines[0]["stratum"].partition("-")[0]
+    if attribute not in ATTRIBUTES or not lines[0]["seed"].isdigit():
+        raise SampleError(f"--grow {shown(str(path))}: its columns stratum or seed are damaged; draw a new sheet")
+    return attribute, int(lines[0]["seed"])
+
+
+def _holds_no_face(labels: str | os.PathLike[str], lines: Sequence[Mapping[str, str]], population: Population) -> bool:
+    rows = populations.find(labels, pa.array([line["path"] for line in lines], pa.string()))
+    return bool((population.outcomes[rows[rows >= 0]] == populations.NO_FACE).any())
+
+
+def _counts(lines: Sequence[Mapping[str, str]], names: tuple[str, ...]) -> IntArray:
+    places = {name: h for h, name in enumerate(names)}
+    seen = {(line["path"], line["stratum"]) for line in lines}
+    counts = np.zeros(len(names), dtype=np.int64)
+    for _, stratum in seen:
+        if stratum in places:
+            counts[places[stratum]] += 1
+    return counts
+
+
+def _merged(lines: list[dict[str, str]], earlier: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    answers: dict[str, list[Mapping[str, str]]] = {}
+    for line in earlier:
+        answers.setdefault(line["path"], []).append(line)
+    kept = ("annotator", "note", *COLUMNS.values())
+    return [
+        {**line, **{column: old[column] for column in kept if old}}
+        for line in lines
+        for old in answers.get(line["path"], [{}])
+    ]
+
+
+def _written(lines: Sequence[Mapping[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, HEADER, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue()
+
+
+def read(files: Sequence[str | os.PathLike[str]], labels: str | os.PathLike[str], population: Population) -> Checked:
+    """Read one or several filled sheets of the same sample.
+
+    Several lines may speak of one image if their annotators differ. Where these disagree, the line of the annotator
+    ``adjudicated`` decides; without one the image counts as "can't tell".
+
+    Raises
+    ------
+    TruthError
+        Naming the file and row, where a value has no defined meaning or the sheet does not belong to the table.
+    """
+    answers: dict[int, dict[str, dict[str, int]]] = {}
+    strata: dict[int, tuple[str, float]] = {}
+    paths: dict[int, str] = {}
+    for file in files:
+        sheet = truth.open_table(Path(file), DESIGN)
+        for column in ("stratum", "inclusion_probability"):
+            if column not in sheet.columns:
+                raise TruthError(
+                    f"{shown(os.fspath(file))}: the column {column} is missing; give a sheet of audit-labels sample "
+                    "with --checked, and other labels with --truth"
+                )
+        rows = truth.match_rows(sheet, lambda wanted: populations.find(labels, wanted))
+        _gather(sheet, rows, population, answers)
+        probability = truth.number_column(sheet, "inclusion_probability", "above 0 and at most 1", 5e-324, 1.0)
+        for place, row in enumerate(rows.tolist()):
+            found = (str(sheet.columns["stratum"][place].as_py()), float(probability[place]))
+            if strata.setdefault(row, found) != found or np.isnan(found[1]):
+                raise sheet.error(place, "stratum or inclusion_probability differs from another line of this image")
+            paths[row] = str(sheet.columns["path"][place].as_py())
+    rows = np.array(sorted(answers), dtype=np.int64)
+    design, covers = _design(rows, strata, population, shown(os.fspath(files[0])))
+    codes, agreements = _settled(rows, answers, paths, population)
+    by = next(iter(strata.values()))[0].partition("-")[0]
+    return Checked(
+        tuple(os.path.basename(os.fspath(file)) for file in files), rows, design, codes, agreements, by, covers
+    )
+
+
+def _gather(
+    sheet: truth.TextTable, rows: IntArray, population: Population, answers: dict[int, dict[str, dict[str, int]]]
+) -> None:
+    annotators = sheet.columns.get("annotator")
+    columns = {
+        name: truth.class_column(sheet, column, (*population.classes[name], *EXTRA))
+        for name, column in COLUMNS.items()
+        if column in sheet.columns
+    }
+    for place, row in enumerate(rows.tolist()):
+        who = str(annotators[place].as_py()) if annotators is not None else ""
+        given = {name: int(codes[place]) for name, codes in columns.items() if codes[place] >= 0}
+        if any(code == len(population.classes[name]) for name, code in given.items()):
+            # A picture without a face has none for any attribute.
+            given = {name: len(population.classes[name]) for name in ATTRIBUTES}
+        people = answers.setdefault(row, {})
+        if who in people:
+            raise sheet.error(place, "this image already has a line of the same annotator; keep one")
+        people[who] = given
+
+
+def _design(
+    rows: IntArray, strata: Mapping[int, tuple[str, float]], population: Population, name: str
+) -> tuple[Design, bool]:
+    names = sorted({stratum for stratum, _ in strata.values()})
+    place = {stratum: h for h, stratum in enumerate(names)}
+    stratum = np.array([place[strata[row][0]] for row in rows.tolist()], dtype=np.int64)
+    drawn = np.bincount(stratum, minlength=len(names))
+    probability = np.zeros(len(names))
+    for row in rows.tolist():
+        probability[place[strata[row][0]]] = strata[row][1]
+    sizes = np.rint(drawn / probability).astype(np.int64)
+    labelled = int((population.outcomes == populations.OK).sum())
+    missed = int((population.outcomes == populations.NO_FACE).sum())
+    covers = bool((population.outcomes[rows] == populations.NO_FACE).any())
+    wanted = labelled + missed if covers else labelled
+    if int(sizes.sum()) != wanted:
+        raise TruthError(
+            f"{name}: was drawn from {int(sizes.sum())} images, but the label table has {wanted}; rows were "
+            "removed from the sheet or the store has changed: give the whole sheet, or draw a new one"
+        )
+    return Design(stratum, sizes), covers
+
+
+def _settled(
+    rows: IntArray,
+    answers: Mapping[int, Mapping[str, Mapping[str, int]]],
+    paths: Mapping[int, str],
+    population: Population,
+) -> tuple[dict[str, IntArray], tuple[Agreement, ...]]:
+    codes: dict[str, IntArray] = {}
+    agreements = []
+    people = sorted({who for given in answers.values() for who in given if who != ADJUDICATED})
+    for name in ATTRIBUTES:
+        cant_tell = len(population.classes[name]) + 1
+        found = np.full(len(rows), -1, dtype=np.int64)
+        undecided = set()
+        for place, row in enumerate(rows.tolist()):
+            given = {who: labels[name] for who, labels in answers[row].items() if name in labels}
+            values = set(given.values())
+            if ADJUDICATED in given:
+                found[place] = given[ADJUDICATED]
+            elif len(values) == 1:
+                found[place] = values.pop()
+            elif values:
+                found[place] = cant_tell
+                undecided.add(row)
+        codes[name] = found
+        agreements += [
+            _agreement(name, first, second, answers, undecided, paths, cant_tell + 1)
+            for first, second in combinations(people, 2)
+        ]
+    return codes, tuple(agreements)
+
+
+def _agreement(
+    name: str,
+    first: str,
+    second: str,
+    answers: Mapping[int, Mapping[str, Mapping[str, int]]],
+    undecided: set[int],
+    paths: Mapping[int, str],
+    classes: int,
+) -> Agreement:
+    table: FloatArray = np.zeros((classes, classes))
+    differ = []
+    for row, given in sorted(answers.items()):
+        pair = (given.get(first, {}).get(name), given.get(second, {}).get(name))
+        if pair[0] is not None and pair[1] is not None:
+            table[pair] += 1
+            if pair[0] != pair[1] and row in undecided:
+                differ.append(paths[row])
+    return Agreement(name, first, second, int(table.sum()), cohen_kappa(table), tuple(differ))

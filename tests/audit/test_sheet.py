@@ -1,0 +1,150 @@
+"""A sheet hides the prediction, grows without losing its design, and comes back as verified shares and a verdict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from audit import population, sheet
+from audit.cli import main
+from labeler.errors import LabelerError
+from labeler.taxonomy import ATTRIBUTES, COLUMNS
+from tests.audit.tables import Made
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def fill(path: Path, made: Made, annotator: str = "", wrong: int = 0) -> Path:
+    """Write what is true into a sheet; the first ``wrong`` rows get the other gender."""
+    truth = pd.DataFrame({COLUMNS[a]: [made.classes[a][c] for c in made.true[a]] for a in ATTRIBUTES})
+    truth.index = pd.Index([f"part {i % 7}/{i:06d}.jpg" for i in range(len(truth))])
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column in COLUMNS.values():
+        rows[column] = truth.loc[rows["path"], column].to_numpy()
+    rows.loc[: wrong - 1, "gender"] = rows.loc[: wrong - 1, "gender"].map({"male": "female", "female": "male"})
+    rows["annotator"] = annotator
+    rows.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def filled(made: Made, tmp_path: Path) -> Path:
+    path = tmp_path / "sheet.csv"
+    assert call("sample", made.labels, "--n", 150, "--out", path).exit_code == 0
+    return fill(path, made)
+
+
+def test_a_sheet_hides_the_prediction_and_its_weights_add_to_the_store(made: Made, tmp_path: Path) -> None:
+    drawn = sheet.draw(made.labels, 150, seed=4)
+    (tmp_path / "s.csv").write_text(drawn.text)
+    rows = pd.read_csv(tmp_path / "s.csv")
+    assert tuple(rows.columns) == sheet.HEADER
+    assert len(rows) == 150 == rows["path"].nunique()
+    assert (1 / rows["inclusion_probability"]).sum() == pytest.approx(600)
+    assert rows[list(COLUMNS.values())].isna().all(axis=None)
+    assert sheet.draw(made.labels, 150, seed=4).text == drawn.text
+    assert sheet.draw(made.labels, 150, seed=5).text != drawn.text
+
+
+def test_a_sheet_that_grew_holds_the_earlier_one_with_its_answers(made: Made, filled: Path, tmp_path: Path) -> None:
+    grown = tmp_path / "grown.csv"
+    assert call("sample", made.labels, "--n", 60, "--grow", filled, "--out", grown).exit_code == 0
+    before, after = (pd.read_csv(path, keep_default_na=False) for path in (filled, grown))
+    assert len(after) >= 210
+    assert set(before["path"]) < set(after["path"])
+    kept = after.set_index("path").loc[before["path"], "gender"]
+    assert kept.tolist() == before["gender"].tolist()
+    assert (1 / after["inclusion_probability"]).sum() == pytest.approx(600)
+
+
+def test_verified_shares_hold_the_truth_and_carry_the_verdict(made: Made, filled: Path, tmp_path: Path) -> None:
+    out = tmp_path / "audit.json"
+    done = call("report", made.labels, "--checked", filled, "--json", out, "--margin", "0.01")
+    document = json.loads(out.read_text())
+    assert done.exit_code == {"fail": 1, "inconclusive": 3}[document["verdict"]["result"]]
+    assert document["verdict"]["basis"] == "verified"
+    verified = [r for r in document["shares"] if r["grade"] == "verified" and r["attribute"] in ATTRIBUTES]
+    inside = [
+        r["low"] <= (made.true[r["attribute"]] == made.classes[r["attribute"]].index(r["class"])).mean() <= r["high"]
+        for r in verified
+        if r["status"] == "ok"
+    ]
+    assert np.mean(inside) > 0.8
+    assert {record["basis"] for record in document["performance"]} == {"sheet.csv"}
+
+
+@pytest.mark.parametrize(("margin", "code"), [(None, 0), ("0.9", 0), ("0.0001", 1)])
+def test_the_exit_code_is_the_verdict(margin: str | None, code: int, made: Made, filled: Path, tmp_path: Path) -> None:
+    option = () if margin is None else ("--margin", margin)
+    assert call("report", made.labels, "--checked", filled, "--json", tmp_path / "a.json", *option).exit_code == code
+
+
+def test_a_margin_without_a_checked_sample_is_inconclusive(made: Made, tmp_path: Path) -> None:
+    assert call("report", made.labels, "--json", tmp_path / "a.json", "--margin", "0.1").exit_code == 3
+
+
+def test_two_annotators_agree_by_cohens_kappa_and_a_third_line_decides(
+    made: Made, filled: Path, tmp_path: Path
+) -> None:
+    second = tmp_path / "second.csv"
+    second.write_text(filled.read_text())
+    fill(filled, made, "ann")
+    fill(second, made, "bo", wrong=10)
+    rows = population.read(made.labels)
+    checked = sheet.read([filled, second], made.labels, rows)
+    gender = next(found for found in checked.agreements if found.attribute == "gender")
+    assert (gender.n, len(gender.disagreements)) == (150, 10)
+    assert gender.kappa is not None
+    assert 0.7 < gender.kappa < 1
+    assert (checked.codes["gender"] == 3).sum() == 10
+    third = tmp_path / "third.csv"
+    fill(filled, made, "ann")
+    third.write_text(filled.read_text())
+    fill(third, made, sheet.ADJUDICATED)
+    settled = sheet.read([filled, second, third], made.labels, rows)
+    assert (settled.codes["gender"] == 3).sum() == 0
+    assert all(found.disagreements == () for found in settled.agreements)
+
+
+def test_a_picture_without_a_face_is_a_class_of_its_own(made: Made, filled: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(filled, keep_default_na=False)
+    rows.loc[:19, "gender"] = sheet.NO_FACE
+    rows.loc[20:29, "gender"] = sheet.CANT_TELL
+    rows.to_csv(filled, index=False)
+    out = tmp_path / "audit.json"
+    call("report", made.labels, "--checked", filled, "--json", out, "--min-cell", "1")
+    shares = [
+        r for r in json.loads(out.read_text())["shares"] if r["attribute"] == "gender" and r["grade"] == "verified"
+    ]
+    assert [r["class"] for r in shares] == ["male", "female", sheet.NO_FACE, sheet.CANT_TELL]
+    assert sum(r["value"] for r in shares) == pytest.approx(1)
+    assert "can't tell".replace("'", "’") in shares[0]["reason"].replace("'", "’")
+
+
+def test_a_sheet_with_rows_removed_is_refused(made: Made, filled: Path, tmp_path: Path) -> None:
+    pd.read_csv(filled, keep_default_na=False).head(100).to_csv(filled, index=False)
+    done = call("report", made.labels, "--checked", filled, "--json", tmp_path / "a.json")
+    assert done.exit_code == 2
+    assert "give the whole sheet" in done.stderr
+
+
+def test_a_truth_file_is_no_checked_sheet(made: Made) -> None:
+    with pytest.raises(LabelerError, match="stratum is missing"):
+        sheet.read([made.truth], made.labels, population.read(made.labels))
+
+
+def test_a_strata_without_answers_leaves_the_share_undefined(made: Made, filled: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(filled, keep_default_na=False)
+    rows.loc[rows["stratum"] == rows["stratum"].iloc[0], "gender"] = ""
+    rows.to_csv(filled, index=False)
+    out = tmp_path / "audit.json"
+    assert call("report", made.labels, "--checked", filled, "--json", out, "--margin", "0.5").exit_code == 3
+    shares = [r for r in json.loads(out.read_text())["shares"] if r["grade"] == "verified"]
+    assert {r["status"] for r in shares if r["attribute"] == "gender"} == {"undefined"}
