@@ -18,9 +18,10 @@ class Augmentation:
 
     Parameters
     ----------
-    flip, jpeg, blur, reduce, cut_out, surroundings : float
-        Probabilities: mirror; JPEG of quality 30 to 95; Gaussian blur of up to 1.2 pixels; reduction to half the
-        size or more and back; a gray rectangle; another picture instead of a replicated border.
+    flip, jpeg, blur, sharpen, reduce, cut_out, surroundings : float
+        Probabilities: mirror; JPEG of quality 30 to 95; Gaussian blur of up to 1.2 pixels; a picture up to 1.5 times
+        as sharp, as crops of larger photos are; reduction to half the size or more and back; a gray rectangle;
+        another picture instead of a replicated border.
     rotation : float
         Largest angle in degrees, either way.
     scale : float
@@ -41,9 +42,26 @@ class Augmentation:
     gamma: float = 0.3
     jpeg: float = 0.2
     blur: float = 0.1
+    sharpen: float = 0.0
     reduce: float = 0.1
     cut_out: float = 0.2
     surroundings: float = 0.0
+
+
+NONE = Augmentation(
+    flip=0.0,
+    rotation=0.0,
+    scale=0.0,
+    shift=0.0,
+    brightness=0.0,
+    contrast=0.0,
+    gamma=0.0,
+    jpeg=0.0,
+    blur=0.0,
+    reduce=0.0,
+    cut_out=0.0,
+)
+"""No disturbance at all."""
 
 
 def disturbed_frame(frame: Matrix, aspect: float, augmentation: Augmentation, rng: np.random.Generator) -> Matrix:
@@ -75,7 +93,7 @@ def disturbed_frame(frame: Matrix, aspect: float, augmentation: Augmentation, rn
 def disturbed_pixels(crop: Pixels, augmentation: Augmentation, rng: np.random.Generator) -> Pixels:
     """Return a crop with its light, sharpness and compression changed, and a part hidden."""
     height, width = crop.shape[:2]
-    chance = rng.random(4)
+    chance = rng.random(5)
     if chance[0] < augmentation.reduce:
         factor = rng.uniform(0.35, 0.8)
         small = (max(1, round(width * factor)), max(1, round(height * factor)))
@@ -83,6 +101,10 @@ def disturbed_pixels(crop: Pixels, augmentation: Augmentation, rng: np.random.Ge
         crop = np.asarray(cv2.resize(reduced, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
     if chance[1] < augmentation.blur:
         crop = np.asarray(cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.4, 1.2)), np.uint8)
+    if chance[4] < augmentation.sharpen:
+        amount = rng.uniform(0.0, 0.5)
+        blurred = cv2.GaussianBlur(crop, (0, 0), 1.0)
+        crop = np.asarray(cv2.addWeighted(crop, 1 + amount, blurred, -amount, 0), np.uint8)
     crop = np.asarray(cv2.LUT(crop, tone_curve(augmentation, rng)), np.uint8)
     if chance[2] < augmentation.jpeg:
         _, data = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 96))])

@@ -27,10 +27,23 @@ class Batch:
         Shape (n, channels, height, width), uint8.
     indices : numpy.ndarray
         Shape (n,): position of each in `Pictures`.
+    partners, shares : numpy.ndarray, optional
+        Where crops are mixed: position of the other picture, and the first one's share in the mixture, shape (n,).
     """
 
     crops: Pixels
     indices: npt.NDArray[np.int64]
+    partners: npt.NDArray[np.int64] | None = None
+    shares: npt.NDArray[np.float32] | None = None
+
+    def split(self, count: int) -> list[Batch]:
+        """Return `count` batches of nearly equal size with the same crops in the same order."""
+        parts = []
+        for chosen in np.array_split(np.arange(len(self.crops)), count):
+            partners = None if self.partners is None else self.partners[chosen]
+            shares = None if self.shares is None else self.shares[chosen]
+            parts.append(Batch(self.crops[chosen], self.indices[chosen], partners, shares))
+        return parts
 
 
 def epoch_order(
@@ -52,6 +65,30 @@ def epoch_order(
     return rng.choice(indices, len(indices), replace=True, p=weights / weights.sum())
 
 
+def mixed(batch: Batch, groups: npt.NDArray[np.int64], concentration: float, rng: np.random.Generator) -> Batch:
+    """Return a batch in which each crop is mixed with one of another group, where the batch has any.
+
+    Parameters
+    ----------
+    batch : Batch
+        Crops of single pictures.
+    groups : numpy.ndarray
+        The group of every picture in `Pictures`.
+    concentration : float
+        Of the symmetric beta distribution of the shares, above 0; the larger share stays with the crop's own picture.
+    rng : numpy.random.Generator
+        Source of chance.
+    """
+    by_group = np.argsort(groups[batch.indices], kind="stable")
+    partner = np.empty_like(by_group)
+    partner[by_group] = np.roll(by_group, len(by_group) // 2)
+    shares = rng.beta(concentration, concentration, len(by_group)).astype(np.float32)
+    shares = np.maximum(shares, 1 - shares)
+    weight = shares.reshape(-1, 1, 1, 1)
+    crops = np.rint(weight * batch.crops + (1 - weight) * batch.crops[partner]).astype(np.uint8)
+    return Batch(crops, batch.indices, batch.indices[partner], shares)
+
+
 def training_batches(
     pictures: Pictures,
     order: npt.NDArray[np.int64],
@@ -59,6 +96,9 @@ def training_batches(
     side: tuple[int, int],
     augmentation: Augmentation,
     seed: tuple[int, ...],
+    *,
+    groups: npt.NDArray[np.int64] | None = None,
+    mix_up: float = 0.0,
 ) -> Iterator[Batch]:
     """Yield batches of augmented crops; what falls short of a full batch at the end is left out.
 
@@ -76,6 +116,10 @@ def training_batches(
         How crops are disturbed.
     seed : tuple of int
         The same seed gives the same batches.
+    groups : numpy.ndarray, optional
+        The group of every picture; needed for `mix_up`.
+    mix_up : float
+        As in `training.settings.Settings`.
     """
 
     def make() -> Iterator[Batch]:
@@ -86,7 +130,8 @@ def training_batches(
                 augmented_crop(pictures.pixels[i], pictures.frames[i], *side, augmentation, rng, pictures.pixels)
                 for i in chosen
             ]
-            yield Batch(channels_first(np.stack(crops)), chosen)
+            batch = Batch(channels_first(np.stack(crops)), chosen)
+            yield batch if groups is None or mix_up == 0 else mixed(batch, groups, mix_up, rng)
 
     yield from in_background(make())
 

@@ -16,13 +16,20 @@ import pandas as pd
 
 from labeler import __version__
 from labeler.errors import LabelerError
+from labeler.pack import read_manifest
 from labeler.taxonomy import TAXONOMIES
 from training.card import write_card
-from training.evaluate import EVALUATION, evaluate_pack, read_evaluation, write_evaluation
+from training.evaluate import evaluate_pack, summary_of, unpacked, write_evaluation, write_in_pack
+from training.framing import measure_framing, read_framing, write_framing
 from training.metrics import measure
 from training.settings import BALANCES, Settings, read_settings
 from training.sources import DATA_SETS, read_training_data
+from training.splits import split_data_set, write_split
+from training.summary import write_summary
 from training.truth import write_truth
+
+FACE_HELP = "auto for the pack's framing, whole for pictures that are crops of faces already."
+INT8_HELP = "int8 where it is as good on the validation pictures."
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,6 +94,8 @@ def truth(data_set: str, source: str, out: str, split: str | None, taxonomy: str
 @click.option("--patience", type=click.IntRange(0), help="Epochs without improvement before stopping; 0 for never.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of everything.")
 @click.option("--splits", type=click.Path(), help="For utkface: CSV with img_name and split.")
+@click.option("--init", type=click.Path(), help="Run whose weights training starts from.")
+@click.option("--teacher", help="Runs whose outputs are soft targets, with commas between.")
 @click.option("--limit", type=click.IntRange(1), help="Take only the first so many pictures, to try something out.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Cores for the network.")
 @named_errors
@@ -96,6 +105,8 @@ def train(
     out: str,
     config: str | None,
     splits: str | None,
+    init: str | None,
+    teacher: str | None,
     limit: int | None,
     threads: int,
     **options: Any,
@@ -104,7 +115,7 @@ def train(
 
     SOURCE is FairFace's label file, whose images lie beside it, or the CSV file of the AGE data set.
     """
-    training = with_torch("training.train")
+    training, trained = with_torch("training.train"), with_torch("training.trained")
     settings = read_settings(config) if config else Settings()
     settings = replace(settings, **{name: value for name, value in options.items() if value is not None})
     settings.check("options")
@@ -112,7 +123,9 @@ def train(
     data = read_training_data(
         data_set, source, colour=settings.colour, framing=settings.framing, splits=splits, limit=limit, progress=True
     )
-    run = training.Run(data, settings, out, threads=threads)
+    start = trained.read_trained(init) if init else None
+    teachers = [trained.read_trained(name) for name in teacher.split(",")] if teacher else []
+    run = training.Run(data, settings, out, threads=threads, init=start, teachers=teachers)
     run.train(progress=True)
     best = min(run.history, key=lambda row: row["validation_loss"])
     click.echo(f"{out}: {len(run.history)} epochs; best: {json.dumps(best)}")
@@ -129,18 +142,33 @@ def train(
     show_default=True,
     help="One sentence for the manifest and the card.",
 )
+@click.option("--int8", type=click.Choice(["auto", "never"]), default="never", show_default=True, help=INT8_HELP)
+@click.option("--flip", is_flag=True, help="Average over the crop and its mirror image, for twice the time.")
+@click.option("--framing", type=click.Path(), help="File of train-labelers framing, for a network of whole pictures.")
 @named_errors
-def export(run: str, out: str, name: str | None, pack_version: str, description: str) -> None:
+def export(
+    run: str,
+    out: str,
+    name: str | None,
+    pack_version: str,
+    description: str,
+    int8: str,
+    flip: bool,
+    framing: str | None,
+) -> None:
     """Write the best weights of a training run as a model pack: one ONNX file and its manifest."""
-    training = with_torch("training.train")
-    exporting = with_torch("training.export")
+    trained, exporting = with_torch("training.trained"), with_torch("training.export")
+    points = read_framing(framing) if framing else None
     document = exporting.export_pack(
-        training.read_trained(run),
+        trained.read_trained(run),
         out,
         name=name or Path(out).name,
         version=pack_version,
         description=description,
+        options=exporting.Options(flip, int8, points),
     )
+    if "int8" in document["training"]:
+        click.echo(json.dumps(document["training"]["int8"]))
     files = ", ".join(f"{file} ({entry['bytes']:,} bytes)" for file, entry in document["files"].items())
     click.echo(f"{out}: {files}")
 
@@ -150,21 +178,83 @@ def export(run: str, out: str, name: str | None, pack_version: str, description:
 @click.argument("data_set", type=click.Choice(list(DATA_SETS)))
 @click.argument("source", type=click.Path())
 @click.option("--split", help="For fairface: the split to evaluate on, such as val.")
-@click.option("--out", type=click.Path(), help="Parquet file to write; evaluation.parquet in the pack by default.")
+@click.option("--face", type=click.Choice(["auto", "whole"]), default="auto", show_default=True, help=FACE_HELP)
+@click.option("--out", type=click.Path(), help="File to write instead: rows as .parquet, in aggregate as .json.")
 @named_errors
-def evaluate(pack: str, data_set: str, source: str, split: str | None, out: str | None) -> None:
+def evaluate(pack: str, data_set: str, source: str, split: str | None, face: str, out: str | None) -> None:
     """Run a pack on held-out pictures, print its metrics and write its evaluation.
 
     SOURCE is FairFace's label file, whose images lie beside it, or a folder of UTKFace images. Without --out the
-    evaluation goes into the pack, and the pack's card is written anew from it.
+    evaluation goes into the pack: evaluation.parquet, or evaluation.json with aggregate tables only where the data
+    set's terms forbid passing on its labels. The pack's card is then written anew from it. A file named
+    evaluation-SOMETHING.json inside the pack is shown on the card as figures for other pictures.
     """
-    path = Path(out) if out else Path(pack) / EVALUATION
-    write_evaluation(evaluate_pack(pack, data_set, source, split, progress=True), path)
+    table = evaluate_pack(pack, data_set, source, split, face=face, progress=True)
+    frame, about = unpacked(table)
     if out is None:
+        write_in_pack(table, pack, data_set)
         write_card(pack)
-    frame, about = read_evaluation(path)
-    table = pd.DataFrame(asdict(metric) for metric in measure(frame, about["classes"]))
+    elif out.endswith(".json"):
+        write_summary(summary_of(table, read_manifest(pack)), out)
+    else:
+        write_evaluation(table, out)
+    rows = pd.DataFrame(asdict(metric) for metric in measure(frame, about["classes"]) if "×" not in metric.by)
+    click.echo(rows.to_string(index=False, float_format="%.4f", na_rep=""))
+
+
+@main.command()
+@click.argument("data_set", type=click.Choice(list(DATA_SETS)))
+@click.argument("folder", type=click.Path())
+@click.option("--out", required=True, type=click.Path(), help="JSON file to write.")
+@named_errors
+def framing(data_set: str, folder: str, out: str) -> None:
+    """Measure where a data set's own framing puts the five landmarks of a face, in a FOLDER of its pictures."""
+    measured = measure_framing(data_set, folder, progress=True)
+    write_framing(measured, out)
+    points = ", ".join(f"({x}, {y})" for x, y in measured.points)
+    click.echo(f"{out}: {points}; {measured.found} faces in {measured.pictures} pictures")
+
+
+@main.command()
+@click.argument("data_set", type=click.Choice(list(DATA_SETS)))
+@click.argument("source", type=click.Path())
+@click.option("--out", required=True, type=click.Path(), help="CSV file to write: img_name, split, duplicate_group.")
+@click.option("--share", type=float, default=0.1, show_default=True, help="Of the pictures that go to validation.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the choice.")
+@named_errors
+def split(data_set: str, source: str, out: str, share: float, seed: int) -> None:
+    """Split a data set into training and validation, near-duplicates on one side.
+
+    SOURCE is FairFace's label file, the CSV file of the AGE data set, or a folder of UTKFace images. Also printed is
+    how often near-duplicates are labelled differently: no classifier can agree with both labels.
+    """
+    result = split_data_set(data_set, source, share=share, seed=seed)
+    write_split(result, out)
+    counts = ", ".join(f"{n} {name}" for name, n in result.frame["split"].value_counts().items())
+    click.echo(f"{out}: {counts}; {result.duplicates} of {len(result.frame)} pictures have a near-duplicate")
+    table = pd.DataFrame(asdict(conflict) for conflict in result.conflicts)
     click.echo(table.to_string(index=False, float_format="%.4f", na_rep=""))
+
+
+@main.command()
+@click.argument("source", type=click.Path())
+@click.option("--splits", required=True, type=click.Path(), help="CSV with img_name and split.")
+@click.option("--test", required=True, type=click.Path(), help="Folder of UTKFace images in neither split.")
+@click.option("--pack", required=True, type=click.Path(), help="Our pack, to stand beside the published networks.")
+@click.option(
+    "--runs", required=True, type=click.Path(), help="Folder for the runs; trained ones are taken as they are."
+)
+@click.option("--docs", required=True, type=click.Path(), help="Folder for reproduction.md and its pictures.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Cores for the networks.")
+@named_errors
+def reproduce(source: str, splits: str, test: str, pack: str, runs: str, docs: str, threads: int) -> None:
+    """Repeat the published experiments on perceived gender beside a pack of ours, and write the page about it.
+
+    SOURCE is the CSV file of the AGE data set.
+    """
+    with_torch("training.train").prepare_process()
+    reproduction = with_torch("training.reproduction")
+    click.echo(reproduction.reproduce(source, splits, test, pack, runs, docs, threads=threads, progress=True))
 
 
 @main.command()

@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from labeler.errors import LabelerError, PackError
-from labeler.pack import Manifest, Pack, Prediction
+from labeler.pack import Manifest, Pack, Prediction, read_manifest
 from labeler.taxonomy import ATTRIBUTES, FAIRFACE, FAIRFACE_TO_UTKFACE, UTKFACE, group_of_age
 from training.metrics import true_column
 from training.pictures import Pixels
-from training.sources import DATA_SETS, PROVENANCE, checked_data_set, read_evaluation_data
+from training.sources import DATA_SETS, NOTICES, PROVENANCE, checked_data_set, read_evaluation_data
+from training.summary import SUMMARY, summarise, write_summary
 
 EVALUATION = "evaluation.parquet"
 METADATA = b"efrs.evaluation"
@@ -134,6 +135,7 @@ def evaluate_pack(
     source: str | os.PathLike[str],
     split: str | None = None,
     *,
+    face: str = "auto",
     progress: bool = False,
 ) -> pa.Table:
     """Run the pack of a folder on a data set's held-out pictures, each cropped as labelling would; see `evaluate`.
@@ -144,6 +146,8 @@ def evaluate_pack(
         The pack.
     data_set, source, split
         As `training.sources.read_evaluation_data` takes them.
+    face : str
+        ``auto`` for the pack's framing, ``whole`` for pictures that are crops of faces already.
     progress : bool
         Show a progress bar.
 
@@ -155,13 +159,14 @@ def evaluate_pack(
     provenance = PROVENANCE[checked_data_set(data_set)]
     pack = Pack.load(folder)
     manifest = pack.manifest
-    frame, crops, left_out = read_evaluation_data(data_set, source, split, manifest, progress=progress)
+    frame, crops, left_out = read_evaluation_data(data_set, source, split, manifest, face=face, progress=progress)
     about = {
         "data_set": provenance["name"],
         "split": split or Path(source).name,
         "licence": provenance["licence"],
         "taxonomy": DATA_SETS[data_set].name,
         "no_face": left_out,
+        "face": face,
     }
     return evaluate(pack, frame, crops, about)
 
@@ -192,11 +197,36 @@ def read_evaluation(path: str | os.PathLike[str]) -> tuple[pd.DataFrame, dict[st
     if not Path(name).is_file():
         raise PackError(f"{name}: no such evaluation; write it with train-labelers evaluate")
     try:
-        table = pq.read_table(name)
-        document: dict[str, Any] = json.loads((table.schema.metadata or {})[METADATA])
+        return unpacked(pq.read_table(name))
     except (pa.ArrowInvalid, OSError, KeyError, ValueError) as error:
         raise PackError(f"{name}: no readable evaluation; write it anew with train-labelers evaluate") from error
+
+
+def unpacked(table: pa.Table) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return an evaluation's rows and what it says of itself; raise `KeyError` where it is no evaluation."""
+    document: dict[str, Any] = json.loads((table.schema.metadata or {})[METADATA])
     return table.to_pandas(), document
+
+
+def summary_of(table: pa.Table, manifest: Manifest) -> dict[str, Any]:
+    """Return an evaluation in aggregate; see `training.summary.summarise`."""
+    frame, about = unpacked(table)
+    return summarise(frame, about, {name: output.temperature for name, output in manifest.outputs.items()})
+
+
+def write_in_pack(table: pa.Table, folder: str | os.PathLike[str], data_set: str) -> Path:
+    """Write a pack's evaluation into its folder, in aggregate where the data set's terms forbid passing on its rows.
+
+    Returns
+    -------
+    Path
+        What was written: `EVALUATION` or `training.summary.SUMMARY`.
+    """
+    if PROVENANCE[data_set]["name"] not in NOTICES:
+        write_evaluation(table, Path(folder) / EVALUATION)
+        return Path(folder) / EVALUATION
+    write_summary(summary_of(table, read_manifest(folder)), Path(folder) / SUMMARY)
+    return Path(folder) / SUMMARY
 
 
 def _regrouped(ages: pd.Series[float], groups: Sequence[str]) -> pd.Series[Any]:

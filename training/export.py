@@ -7,20 +7,28 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from labeler.errors import LabelerError
 from labeler.faces import TEMPLATE
 from labeler.pack import FORMAT_VERSION, MANIFEST, read_manifest
-from labeler.taxonomy import ATTRIBUTES, COLUMNS, Taxonomy
+from labeler.taxonomy import ATTRIBUTES, COLUMNS
 from training.metrics import fit_temperature
-from training.networks import Labeler
-from training.train import Trained
+from training.networks import EXPECTED_AGE, Answers
+from training.quantise import loss_of, milliseconds, network_outputs, quantise
+from training.settings import Settings
+from training.sources import pack_licence, pack_notice
+from training.trained import VALIDATION, Trained
+
+Logits = Mapping[str, npt.NDArray[np.float32]]
 
 OPSET = 17
 ONNX_FILE = "labels.onnx"
@@ -30,30 +38,37 @@ OPEN_GROUP_YEARS = 5.0
 
 
 class InOrder(nn.Module):
-    """A network whose outputs come as a tuple, in the order of `labeler.taxonomy.ATTRIBUTES`."""
+    """A network whose outputs come as a tuple, in the order of given names."""
 
-    def __init__(self, network: Labeler) -> None:
+    def __init__(self, answers: Answers, names: Sequence[str]) -> None:
         super().__init__()
-        self.network = network
+        self.answers = answers
+        self.names = tuple(names)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits of each attribute, shape (n, classes)."""
-        outputs = self.network(crops)
-        return tuple(outputs[name] for name in ATTRIBUTES)
+        """Return the outputs named."""
+        outputs = self.answers(crops)
+        return tuple(outputs[name] for name in self.names)
 
 
-def onnx_bytes(network: Labeler, channels: int, height: int, width: int) -> bytes:
+def output_names(answers: Answers) -> list[str]:
+    """Return the names of what a network gives, those of the attributes first."""
+    names = [name for name in ATTRIBUTES if name in answers.network.heads]
+    return [*names, EXPECTED_AGE] if answers.year_groups else names
+
+
+def onnx_bytes(answers: Answers, channels: int, height: int, width: int) -> bytes:
     """Return a network as an ONNX file: input ``crops`` (n, channels, height, width), one output an attribute.
 
     The same weights give the same bytes.
     """
-    names = list(ATTRIBUTES)
+    names = output_names(answers)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ONNX_FILE
         # The newer exporter writes the paths of this machine's source files into the graph.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            InOrder(network).eval(),
+            InOrder(answers, names).eval(),
             (torch.zeros(2, channels, height, width),),
             path,
             dynamo=False,
@@ -81,44 +96,25 @@ def group_years(groups: tuple[str, ...]) -> list[float]:
     return [*years, start + OPEN_GROUP_YEARS]
 
 
-def manifest_document(
-    trained: Trained,
-    content: bytes,
-    *,
-    name: str,
-    version: str,
-    description: str,
-) -> dict[str, Any]:
-    """Return what ``pack.json`` says of a trained network.
+@dataclass(frozen=True)
+class Options:
+    """How a trained network becomes a pack.
 
-    The temperatures are fitted on the validation pictures that were cut out of the training split.
+    Parameters
+    ----------
+    flip : bool
+        Average over the crop and its mirror image inside the graph: twice the work.
+    int8 : str
+        ``auto`` for int8 where `training.quantise.Loss` finds it acceptable on the validation pictures, else
+        ``never``.
+    points : sequence of (x, y), optional
+        The framing of a network that was trained on whole pictures: where the landmarks lie in them, as
+        `training.framing` measures it. Any portrait can then be brought into that frame.
     """
-    settings = trained.settings
-    return {
-        "format": FORMAT_VERSION,
-        "name": name,
-        "version": version,
-        "licence": " and ".join(sorted({str(source["licence"]) for source in trained.sources})),
-        "taxonomy": trained.taxonomy.name,
-        "description": description,
-        "input": {
-            "width": settings.width,
-            "height": settings.height,
-            "colour": settings.colour,
-            "range": [0, 1],
-            "framing": _framing(settings.framing),
-        },
-        "attributes": {attribute: _attribute(trained, attribute, trained.taxonomy) for attribute in ATTRIBUTES},
-        "files": {ONNX_FILE: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}},
-        "training": {
-            "data": [dict(source) for source in trained.sources],
-            "validation_images": len(trained.labels["age"]),
-            "seed": settings.seed,
-            "epoch": trained.epoch,
-            "network": settings.network,
-            "settings": settings.to_document(),
-        },
-    }
+
+    flip: bool = False
+    int8: str = "never"
+    points: Sequence[tuple[float, float]] | None = None
 
 
 def export_pack(
@@ -128,18 +124,44 @@ def export_pack(
     name: str,
     version: str,
     description: str,
-) -> Mapping[str, Any]:
+    options: Options | None = None,
+) -> dict[str, Any]:
     """Write a trained network as a model pack and return its manifest.
+
+    The temperatures are fitted on the validation pictures that were cut out of the training split.
 
     Raises
     ------
     LabelerError
-        If the folder cannot be written.
+        If the folder cannot be written, the network lacks an attribute, or an option needs validation crops that the
+        run did not keep.
     """
-    settings = trained.settings
-    channels = 1 if settings.colour == "gray" else 3
-    content = onnx_bytes(trained.network, channels, settings.height, settings.width)
-    document = manifest_document(trained, content, name=name, version=version, description=description)
+    options = options or Options()
+    missing = [attribute for attribute in ATTRIBUTES if attribute not in trained.settings.names]
+    if missing:
+        raise LabelerError(f"{trained.name}: did not learn {', '.join(missing)}; a pack needs {', '.join(ATTRIBUTES)}")
+    content, logits, notes = _network(trained, options)
+    document = {
+        "format": FORMAT_VERSION,
+        "name": name,
+        "version": version,
+        "licence": pack_licence(trained.sources),
+        **({"notice": notice} if (notice := pack_notice(trained.sources)) else {}),
+        "taxonomy": trained.taxonomy.name,
+        "description": description,
+        "input": _input(trained.settings, options),
+        "attributes": {attribute: _attribute(trained, attribute, logits) for attribute in ATTRIBUTES},
+        "files": {ONNX_FILE: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}},
+        "training": {
+            "data": [dict(source) for source in trained.sources],
+            "validation_images": len(trained.labels["age"]),
+            "seed": trained.settings.seed,
+            "epoch": trained.epoch,
+            "network": trained.settings.network,
+            **notes,
+            "settings": trained.settings.to_document(),
+        },
+    }
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -151,17 +173,62 @@ def export_pack(
     return document
 
 
-def _framing(kind: str) -> dict[str, Any]:
-    return {"kind": kind} if kind == "whole" else {"kind": kind, "points": [list(point) for point in TEMPLATE]}
+def _network(trained: Trained, options: Options) -> tuple[bytes, Logits, dict[str, Any]]:
+    """Return the ONNX file, its logits on the validation pictures, and what the manifest says of how it was made."""
+    settings = trained.settings
+    channels = 1 if settings.colour == "gray" else 3
+    content = onnx_bytes(trained.answers(flip=options.flip), channels, settings.height, settings.width)
+    notes: dict[str, Any] = {"precision": "float32", "test_time_flip": options.flip}
+    if not options.flip and options.int8 == "never":
+        return content, trained.logits, notes
+    if trained.crops is None:
+        raise LabelerError(
+            f"{trained.name}: kept no {VALIDATION}, which --flip and --int8 auto need; call train-labelers train with "
+            "the run's own options once more"
+        )
+    logits = network_outputs(content, trained.crops)
+    if options.int8 == "never":
+        return content, logits, notes
+    small = quantise(content, trained.crops)
+    small_logits = network_outputs(small, trained.crops)
+    loss = loss_of(logits, small_logits, trained.labels)
+    before, after = milliseconds([content, small], trained.crops)
+    notes["int8"] = {
+        "chosen": loss.acceptable,
+        "loss": loss.to_document(),
+        "milliseconds": {"float32": round(before, 3), "int8": round(after, 3)},
+        "bytes": {"float32": len(content), "int8": len(small)},
+    }
+    if not loss.acceptable:
+        return content, logits, notes
+    return small, small_logits, notes | {"precision": "int8"}
 
 
-def _attribute(trained: Trained, attribute: str, taxonomy: Taxonomy) -> dict[str, Any]:
+def _input(settings: Settings, options: Options) -> dict[str, Any]:
+    if options.points is not None and settings.framing != "whole":
+        raise LabelerError("--framing: the network was trained on aligned faces, whose framing it keeps; leave it out")
+    points = TEMPLATE if settings.framing == "landmarks" else options.points
+    framing: dict[str, Any] = {"kind": "whole"}
+    if points is not None:
+        framing = {"kind": "landmarks", "points": [list(point) for point in points]}
+    return {
+        "width": settings.width,
+        "height": settings.height,
+        "colour": settings.colour,
+        "range": [0, 1],
+        "framing": framing,
+    }
+
+
+def _attribute(trained: Trained, attribute: str, logits: Logits) -> dict[str, Any]:
+    classes = trained.taxonomy.classes[attribute]
     entry: dict[str, Any] = {
         "file": ONNX_FILE,
         "output": attribute,
-        "classes": list(taxonomy.classes[attribute]),
-        "temperature": round(fit_temperature(trained.logits[attribute], trained.labels[attribute]), 4),
+        "classes": list(classes),
+        "temperature": round(fit_temperature(logits[attribute], trained.labels[attribute]), 4),
     }
     if COLUMNS[attribute] == "age_group":
-        entry |= {"years": group_years(taxonomy.classes[attribute]), "years_output": None}
+        years_output = EXPECTED_AGE if trained.settings.age_years else None
+        entry |= {"years": group_years(classes), "years_output": years_output}
     return entry

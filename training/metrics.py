@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,10 @@ from scipy.stats import norm, rankdata
 from labeler.taxonomy import ATTRIBUTES
 
 CONFIDENCE = 0.95
+CALIBRATION_ERROR = "expected calibration error"
+FEWEST_CALIBRATED = 100
+"""Groups with fewer pictures get no calibration error, which would be mostly chance."""
+
 REPLICATES = 300
 """Bootstrap replicates of a metric that is no plain share."""
 
@@ -61,7 +66,8 @@ class Metric:
     n : int
         Pictures it rests on.
     by, group : str
-        The attribute and true class to which the pictures are confined; empty over all.
+        The attribute and true class to which the pictures are confined, or two of each with ``×`` between; empty over
+        all.
     """
 
     attribute: str
@@ -184,13 +190,9 @@ def measure(frame: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[M
             continue
         scored = scored_attribute(known, attribute, classes)
         metrics += _overall(scored, attribute)
-        right = scored.predicted == scored.truth
-        for by in ATTRIBUTES:
-            column = known[true_column(by)].to_numpy(object)
-            for group in classes[by]:
-                inside = right[column == group]
-                if len(inside):
-                    metrics.append(_share(attribute, "accuracy", int(inside.sum()), len(inside), by, group))
+        metrics += [metric for by in ATTRIBUTES for metric in _by_group(known, scored, attribute, by, classes)]
+        metrics += _spreads(known, scored, attribute, classes)
+        metrics += _by_intersection(known, scored, attribute, classes)
     return metrics + _years(frame)
 
 
@@ -206,6 +208,92 @@ def scored_attribute(frame: pd.DataFrame, attribute: str, classes: Mapping[str, 
     return Scored(truth, np.stack(list(frame[f"{attribute}_probabilities"])))
 
 
+def spread(shares: Sequence[float]) -> float:
+    """Return the largest minus the smallest share; NaN where there are fewer than two."""
+    return max(shares) - min(shares) if len(shares) > 1 else math.nan
+
+
+def groups_of_20_to_79(groups: Sequence[str]) -> list[str]:
+    """Return the closed age groups that lie within 20 to 79 years.
+
+    Examples
+    --------
+    >>> groups_of_20_to_79(("10-19", "20-29", "70-79", "80 and over"))
+    ['20-29', '70-79']
+    """
+    closed = [group for group in groups if "-" in group]
+    return [group for group in closed if int(group.split("-")[0]) >= 20 and int(group.split("-")[1]) <= 79]
+
+
+def spread_of_accuracy(
+    right: npt.NDArray[np.bool_], column: npt.NDArray[np.object_], groups: Sequence[str], *, seed: int = 0
+) -> tuple[float, float, float, int]:
+    """Return the spread of accuracy over groups, its bootstrap interval, and the number of pictures in them.
+
+    Pictures are drawn with replacement within their groups. The interval is shifted by chance: with few pictures in a
+    group a spread appears where there is none.
+    """
+    rng = np.random.default_rng(seed)
+    counts = [(int(right[column == group].sum()), int(np.sum(column == group))) for group in groups]
+    counts = [(hits, n) for hits, n in counts if n]
+    if len(counts) < 2:
+        return math.nan, math.nan, math.nan, sum(n for _, n in counts)
+    shares = np.array([hits / n for hits, n in counts])
+    draws = np.stack([rng.binomial(n, share, 2000) / n for share, (_, n) in zip(shares, counts, strict=True)])
+    low, high = np.quantile(draws.max(axis=0) - draws.min(axis=0), [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+    return spread(shares.tolist()), float(low), float(high), sum(n for _, n in counts)
+
+
+def _by_group(
+    known: pd.DataFrame, scored: Scored, attribute: str, by: str, classes: Mapping[str, Sequence[str]]
+) -> list[Metric]:
+    column = known[true_column(by)].to_numpy(object)
+    metrics: list[Metric] = []
+    for group in classes[by]:
+        inside = scored.rows(np.flatnonzero(column == group))
+        n = len(inside.truth)
+        if n:
+            hits = int(np.sum(inside.predicted == inside.truth))
+            metrics.append(_share(attribute, "accuracy", hits, n, by, group))
+        if n >= FEWEST_CALIBRATED:
+            error = calibration_error(inside)
+            metrics.append(Metric(attribute, CALIBRATION_ERROR, error, math.nan, math.nan, n, by, group))
+    return metrics
+
+
+def _by_intersection(
+    known: pd.DataFrame, scored: Scored, attribute: str, classes: Mapping[str, Sequence[str]]
+) -> list[Metric]:
+    right = scored.predicted == scored.truth
+    columns = {by: known[true_column(by)].to_numpy(object) for by in ATTRIBUTES}
+    metrics = []
+    for first, second in combinations(("gender", "ethnicity", "age"), 2):
+        for one in classes[first]:
+            for other in classes[second]:
+                inside = right[(columns[first] == one) & (columns[second] == other)]
+                if len(inside):
+                    by, group = f"{first} × {second}", f"{one} × {other}"
+                    metrics.append(_share(attribute, "accuracy", int(inside.sum()), len(inside), by, group))
+    return metrics
+
+
+def _spreads(known: pd.DataFrame, scored: Scored, attribute: str, classes: Mapping[str, Sequence[str]]) -> list[Metric]:
+    right = np.asarray(scored.predicted == scored.truth)
+    wanted = {
+        "gender": classes["gender"],
+        "ethnicity": classes["ethnicity"],
+        "age": classes["age"],
+        "age 20–79": groups_of_20_to_79(classes["age"]),
+    }
+    metrics = []
+    for name, groups in wanted.items():
+        column = known[true_column(name.split(" ")[0])].to_numpy(object)
+        value, low, high, n = spread_of_accuracy(right, column, groups)
+        if not math.isnan(value):
+            metrics.append(Metric(attribute, f"spread of accuracy over {name}", value, low, high, n))
+    return metrics
+
+
 def _overall(scored: Scored, attribute: str) -> list[Metric]:
     n = len(scored.truth)
     metrics = [_share(attribute, "accuracy", int(np.sum(scored.predicted == scored.truth)), n)]
@@ -219,8 +307,8 @@ def _overall(scored: Scored, attribute: str) -> list[Metric]:
     }
     for name, statistic in statistics.items():
         metrics.append(Metric(attribute, name, statistic(scored), *bootstrap_interval(statistic, scored), n))
-    error = calibration_error(scored)
-    return [*metrics, Metric(attribute, "expected calibration error", error, math.nan, math.nan, n)]
+    metrics.append(Metric(attribute, CALIBRATION_ERROR, calibration_error(scored), math.nan, math.nan, n))
+    return metrics
 
 
 def _share(attribute: str, name: str, successes: int, n: int, by: str = "", group: str = "") -> Metric:

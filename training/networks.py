@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -10,6 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from labeler.errors import LabelerError
+from training.years import expected_years, group_log_probabilities
+
+EXPECTED_AGE = "age_years"
+"""The output with the expected age in years."""
 
 CONTRAST_FLOOR = 0.02
 """Added to the standard deviation of a crop (values 0 to 1), so that a flat crop's noise is not blown up."""
@@ -106,6 +110,40 @@ class Labeler(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
 
+class Answers(nn.Module):
+    """A network as a pack gives it: logits in a taxonomy's classes, and the expected age where it learned years.
+
+    Parameters
+    ----------
+    network : Labeler
+        The network.
+    year_groups : sequence of str
+        The age groups that its years are summed up to; empty where its age is in groups already.
+    flip : bool
+        Average the logits over the crop and its mirror image: twice the work, a little more right.
+    """
+
+    def __init__(self, network: Labeler, year_groups: Sequence[str] = (), *, flip: bool = False) -> None:
+        super().__init__()
+        self.network = network
+        self.year_groups = tuple(year_groups)
+        self.flip = flip
+
+    def forward(self, crops: Tensor) -> dict[str, Tensor]:
+        """Return the logits of each attribute, shape (n, classes), and perhaps `EXPECTED_AGE`, shape (n,)."""
+        # One pass over a doubled batch: two passes would share weights, which keeps onnxruntime from fusing int8.
+        outputs: dict[str, Tensor] = self.network(torch.cat([crops, torch.flip(crops, [3])]) if self.flip else crops)
+        if self.flip:
+            outputs = {name: logits.reshape(2, -1, logits.shape[1]).mean(dim=0) for name, logits in outputs.items()}
+        if "age" in outputs and self.year_groups:
+            years = outputs["age"]
+            outputs = outputs | {
+                "age": group_log_probabilities(years, self.year_groups),
+                EXPECTED_AGE: expected_years(years),
+            }
+        return outputs
+
+
 def logistic(shape: Shape) -> Labeler:
     """Build multinomial logistic regression on the pixels."""
     return Labeler(nn.Flatten(), shape.width * shape.height * shape.channels, shape.classes)
@@ -148,14 +186,19 @@ def multitask_cnn(shape: Shape) -> Labeler:
 
 
 def residual(
-    shape: Shape, widths: tuple[int, ...] = (32, 64, 128, 256), depths: tuple[int, ...] = (1, 2, 3, 2)
+    shape: Shape,
+    widths: tuple[int, ...] = (32, 64, 128, 256),
+    depths: tuple[int, ...] = (1, 2, 3, 2),
+    *,
+    normalised: bool = True,
 ) -> Labeler:
     """Build the residual trunk of the shipped packs.
 
-    Most of its work is at low resolution, for on a CPU a wide layer at 24×24 costs more than it gives.
+    Most of its work is at low resolution, for on a CPU a wide layer at 24×24 costs more than it gives. It can be had
+    without `NormaliseContrast`, to see what that gives.
     """
     layers: list[nn.Module] = [
-        NormaliseContrast(),
+        NormaliseContrast() if normalised else nn.Identity(),
         Convolution(shape.channels, 16),
         Convolution(16, widths[0], stride=2),
     ]
@@ -176,6 +219,7 @@ NETWORKS: Mapping[str, Callable[[Shape], Labeler]] = MappingProxyType(
         "cnn-128-128": lambda shape: convolutional(shape, (128, 128)),
         "multitask-cnn": multitask_cnn,
         "residual": residual,
+        "residual-plain": lambda shape: residual(shape, normalised=False),
     }
 )
 """The builder of each network."""

@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from training.batches import Batch
 from training.networks import Labeler
 from training.pictures import Pixels
 
-Loss = Callable[[Mapping[str, Tensor], Tensor], Tensor]
+Loss = Callable[[Mapping[str, Tensor], Batch], Tensor]
+"""From the logits of a batch and the batch to its mean loss."""
 
 
 class Replicas:
@@ -44,23 +45,20 @@ class Replicas:
         self._parameters: list[list[Tensor]] = [list(replica.parameters()) for replica in self.networks]
         self._pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
 
-    def gradients(self, crops: Pixels, indices: npt.NDArray[np.int64], loss: Loss) -> float:
+    def gradients(self, batch: Batch, loss: Loss) -> float:
         """Put the gradient of a batch's mean loss into the network and return the loss.
 
         Parameters
         ----------
-        crops : numpy.ndarray
-            Shape (n, channels, height, width), uint8; at least one for each replica.
-        indices : numpy.ndarray
-            Shape (n,): handed to `loss` in the same shares.
+        batch : Batch
+            With at least one crop for each replica.
         loss : callable
-            From logits and indices to the mean loss of a share.
+            See `Loss`.
         """
-        count = len(self.networks)
-        shares = zip(range(count), np.array_split(crops, count), np.array_split(indices, count), strict=True)
-        tasks = [self._pool.submit(self._share, *share, loss) for share in shares]
+        shares = batch.split(len(self.networks))
+        tasks = [self._pool.submit(self._share, replica, share, loss) for replica, share in enumerate(shares)]
         losses = [task.result() for task in tasks]
-        weights = [len(share) / len(crops) for share in np.array_split(indices, count)]
+        weights = [len(share.crops) / len(batch.crops) for share in shares]
         first = [parameter.grad for parameter in self._parameters[0] if parameter.grad is not None]
         torch._foreach_mul_(first, weights[0])
         for parameters, weight in zip(self._parameters[1:], weights[1:], strict=True):
@@ -78,13 +76,14 @@ class Replicas:
         """End the threads."""
         self._pool.shutdown()
 
-    def _share(self, replica: int, crops: Pixels, indices: npt.NDArray[np.int64], loss: Loss) -> float:
+    def _share(self, replica: int, share: Batch, loss: Loss) -> float:
         network = self.networks[replica].train()
         for parameter in self._parameters[replica]:
             parameter.grad = None
+        crops = as_input(share.crops)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.mixed_precision):
-            outputs = network(as_input(crops))
-        value = loss(outputs, torch.from_numpy(indices))
+            outputs = network(crops)
+        value = loss(outputs, share)
         torch.autograd.backward(value)
         return float(value.detach())
 

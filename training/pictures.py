@@ -16,7 +16,7 @@ from tqdm import tqdm
 from labeler.decode import decode, quiet_decoders
 from labeler.detector import Detector
 from labeler.errors import DecodeError, LabelerError
-from labeler.faces import align, find, similarity, whole_crop
+from labeler.faces import Cropper, find, similarity, whole_crop
 from labeler.pack import Manifest
 
 Pixels = npt.NDArray[np.uint8]
@@ -74,7 +74,7 @@ def read_picture(path: str | os.PathLike[str], width: int, height: int, colour: 
     LabelerError
         If the file cannot be read or decoded.
     """
-    return whole_crop(_decoded(Path(path)), width, height, colour)
+    return whole_crop(decoded_picture(Path(path)), width, height, colour)
 
 
 def read_pictures(
@@ -151,7 +151,7 @@ def read_aligned_pictures(
     quiet_decoders()
 
     def read_one(path: Path) -> tuple[Pixels, Matrix] | None:
-        pixels = _decoded(path)
+        pixels = decoded_picture(path)
         face = find(pixels, detector).face
         if face is None or abs(face.roll) > LARGEST_ROLL:
             return None
@@ -170,39 +170,53 @@ def read_aligned_pictures(
 
 
 def read_crops(
-    paths: Sequence[Path], manifest: Manifest, *, threads: int = 2, progress: bool = False
+    paths: Sequence[Path], manifest: Manifest, *, face: str = "auto", threads: int = 2, progress: bool = False
 ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     """Read of each image file the crop that labelling would hand to a pack.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The files.
+    manifest : Manifest
+        Of the pack.
+    face : str
+        ``auto`` or ``whole``, as `labeler.faces.Cropper.of` takes it.
+    threads : int
+        Files decoded at once.
+    progress : bool
+        Show a progress bar on stderr.
 
     Returns
     -------
     (numpy.ndarray, numpy.ndarray)
         Crops (n, height, width) or (n, height, width, 3), uint8, of the pictures in which a face was found, in the
-        order of the paths; and which of the paths these are. With the framing ``whole`` these are all.
+        order of the paths; and which of the paths these are. Where whole pictures are the crops these are all.
+
+    Raises
+    ------
+    LabelerError
+        If a file cannot be read or no face is found in any.
     """
-    width, height, colour = manifest.width, manifest.height, manifest.colour
-    if manifest.framing.kind == "whole":
-        pixels = read_pictures(paths, width, height, colour, threads=threads, progress=progress)
-        return pixels, np.ones(len(paths), np.bool_)
-    detector = Detector.load()
+    cropper = Cropper.of(manifest, face)
     quiet_decoders()
-
-    def read_one(path: Path) -> Pixels | None:
-        pixels = _decoded(path)
-        face = find(pixels, detector).face
-        if face is None:
-            return None
-        return align(pixels, face.landmarks, manifest.framing.points, width, height, colour)
-
     with ThreadPoolExecutor(threads) as pool:
-        crops = list(tqdm(pool.map(read_one, paths), "faces", len(paths), disable=not progress, unit="img"))
+        found = pool.map(lambda path: cropper.crop(decoded_picture(path))[1], paths)
+        crops = list(tqdm(found, "crops", len(paths), disable=not progress, unit="img"))
     kept = [crop for crop in crops if crop is not None]
     if not kept:
         raise LabelerError(f"{paths[0].parent}: no face was found in any of {len(paths)} pictures; check the folder")
     return np.stack(kept), np.array([crop is not None for crop in crops])
 
 
-def _decoded(path: Path) -> Pixels:
+def decoded_picture(path: Path) -> Pixels:
+    """Return an image file's pixels, RGB and upright.
+
+    Raises
+    ------
+    LabelerError
+        If the file cannot be read or decoded.
+    """
     try:
         return decode(path.read_bytes()).pixels
     except (DecodeError, OSError) as error:

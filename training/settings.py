@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from labeler.errors import LabelerError
+from labeler.taxonomy import ATTRIBUTES
 from training.augment import Augmentation
 
 BALANCES = ("none", "ethnicity", "gender,ethnicity", "gender,ethnicity,age_group")
@@ -23,6 +24,19 @@ class Settings:
     ----------
     network : str
         A name of `training.networks.NETWORKS`.
+    attributes : str
+        What is learned: some of `labeler.taxonomy.ATTRIBUTES`, with commas between. A pack needs all three.
+    init : str
+        Name of the run whose weights training starts from; empty for fresh weights.
+    teachers : str
+        Names of the runs whose outputs are soft targets, with commas between; empty for none.
+    distillation : float
+        Weight of the teachers' targets against the labels, 0 to 1 (Hinton et al. 2015, "Distilling the knowledge in
+        a neural network").
+    teacher_flip : bool
+        Whether teachers are averaged over the crop and its mirror image, for twice their time.
+    distillation_temperature : float
+        Divides the logits of teachers and network alike before they are compared.
     width, height : int
         Size of the crop in pixels.
     colour : str
@@ -44,6 +58,15 @@ class Settings:
         Share of the target spread evenly over all classes.
     age_softness : float
         Standard deviation, in age groups, of the bell that the target of age is; 0 for one-hot targets.
+    age_years : bool
+        Whether age is learned as a distribution over single years (`training.years`), for data with ages in years.
+    year_softness : float
+        Standard deviation, in years, of the bell that its target is.
+    expectation : float
+        Weight of the smooth absolute error of the expected age in years.
+    mix_up : float
+        Parameter of the beta distribution that says in which shares two crops are mixed (Zhang et al. 2018, "mixup");
+        the other crop is one of another perceived ethnicity where the batch has any. 0 mixes none.
     balance : str
         One of `BALANCES`: groups sampled so that each combination is shown more equally often.
     balance_power : float
@@ -61,6 +84,12 @@ class Settings:
     """
 
     network: str = "residual"
+    attributes: str = ",".join(ATTRIBUTES)
+    init: str = ""
+    teachers: str = ""
+    distillation: float = 0.5
+    distillation_temperature: float = 2.0
+    teacher_flip: bool = True
     width: int = 48
     height: int = 48
     colour: str = "gray"
@@ -75,6 +104,10 @@ class Settings:
     averaging: float = 0.998
     label_smoothing: float = 0.05
     age_softness: float = 0.5
+    age_years: bool = False
+    year_softness: float = 2.5
+    expectation: float = 0.1
+    mix_up: float = 0.0
     balance: str = "none"
     balance_power: float = 0.5
     validation: int = 2000
@@ -82,6 +115,12 @@ class Settings:
     mixed_precision: bool = True
     seed: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The attributes that are learned, in the order of `labeler.taxonomy.ATTRIBUTES`."""
+        wanted = self.attributes.split(",")
+        return tuple(name for name in ATTRIBUTES if name in wanted)
 
     def to_document(self) -> dict[str, Any]:
         """Return the settings as a JSON document."""
@@ -118,6 +157,12 @@ class Settings:
             raise LabelerError(f"{where}: colour is {self.colour!r}; expected gray or rgb")
         if self.balance not in BALANCES:
             raise LabelerError(f"{where}: balance is {self.balance!r}; expected one of {' | '.join(BALANCES)}")
+        if not self.names or set(self.attributes.split(",")) - set(ATTRIBUTES):
+            raise LabelerError(f"{where}: attributes is {self.attributes!r}; expected some of {','.join(ATTRIBUTES)}")
+        if not 0 <= self.distillation <= 1 or self.distillation_temperature <= 0 or self.mix_up < 0:
+            raise LabelerError(
+                f"{where}: distillation must be 0 to 1, distillation_temperature above 0 and mix_up 0 or more"
+            )
         for name in ("width", "height", "epochs", "batch", "validation"):
             if getattr(self, name) < 1:
                 raise LabelerError(f"{where}: {name} is {getattr(self, name)}; expected 1 or more")

@@ -41,6 +41,16 @@ PROVENANCE: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 """What a manifest and a card say of each data set."""
 
+NOTICES: Mapping[str, str] = MappingProxyType(
+    {
+        "UTKFace": (
+            "For non-commercial research only: trained on UTKFace, whose terms forbid any other use and passing on its "
+            "pictures or annotations."
+        )
+    }
+)
+"""What must be said whenever a pack is used that was trained on a data set with stricter terms than attribution."""
+
 STORED_SIDE = 96
 """Side in pixels at which training pictures are held: twice the crop, so that a turned crop is still averaged."""
 
@@ -59,6 +69,8 @@ class TrainingData:
         What the numbers mean.
     sources : sequence of mapping
         The data sets, as the manifest states them: name, licence, url.
+    years : numpy.ndarray, optional
+        Age in years, shape (n,), where the data set has it.
     fixed_validation : numpy.ndarray, optional
         Where the data set says itself which pictures are for validation: True for those, shape (n,).
     """
@@ -68,6 +80,7 @@ class TrainingData:
     taxonomy: Taxonomy
     sources: Sequence[Mapping[str, Any]]
     fixed_validation: npt.NDArray[np.bool_] | None = None
+    years: npt.NDArray[np.float32] | None = None
 
     @property
     def class_counts(self) -> dict[str, int]:
@@ -133,7 +146,8 @@ def read_training_data(
     if splits is not None:
         frame = add_splits(frame, splits)
         validation = (frame["split"] == "val").to_numpy(np.bool_)
-    return TrainingData(whole_pictures(pixels), class_numbers(frame, UTKFACE), UTKFACE, provenance, validation)
+    labels, years = class_numbers(frame, UTKFACE), frame["age"].to_numpy(np.float32)
+    return TrainingData(whole_pictures(pixels), labels, UTKFACE, provenance, validation, years)
 
 
 def read_evaluation_data(
@@ -142,6 +156,7 @@ def read_evaluation_data(
     split: str | None,
     manifest: Manifest,
     *,
+    face: str = "auto",
     progress: bool = False,
 ) -> tuple[pd.DataFrame, Pixels, int]:
     """Read the labels of a split, and of each picture the crop that labelling would hand to a pack.
@@ -156,6 +171,8 @@ def read_evaluation_data(
         For ``fairface``: ``train`` or ``val``.
     manifest : Manifest
         Of the pack: size, colour and framing of the crop.
+    face : str
+        ``auto`` for the pack's framing, ``whole`` for pictures that are crops of faces already.
     progress : bool
         Show a progress bar.
 
@@ -172,8 +189,35 @@ def read_evaluation_data(
     else:
         frame = read_utkface(source)
     paths = [root / path for path in frame["path"]]
-    crops, found = read_crops(paths, manifest, progress=progress)
+    crops, found = read_crops(paths, manifest, face=face, progress=progress)
     return frame[found].reset_index(drop=True), crops, int(np.sum(~found))
+
+
+def merged_sources(*groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the data sets of several groups, each once, the first mention first."""
+    merged: dict[str, dict[str, Any]] = {}
+    for source in (source for group in groups for source in group):
+        merged.setdefault(str(source["name"]), dict(source))
+    return list(merged.values())
+
+
+def pack_licence(sources: Sequence[Mapping[str, Any]]) -> str:
+    """Return the licence of what was trained on data sets: the strictest one's.
+
+    Examples
+    --------
+    >>> pack_licence([PROVENANCE["fairface"]])
+    'CC-BY-4.0'
+    >>> pack_licence([PROVENANCE["fairface"], PROVENANCE["utkface"]])
+    'research use only, non-commercial'
+    """
+    strict = [source for source in sources if source["name"] in NOTICES]
+    return " and ".join(sorted({str(source["licence"]) for source in strict or sources}))
+
+
+def pack_notice(sources: Sequence[Mapping[str, Any]]) -> str:
+    """Return what must be said on every use of what was trained on data sets; empty where nothing must."""
+    return " ".join(NOTICES[source["name"]] for source in sources if source["name"] in NOTICES)
 
 
 def checked_data_set(name: str) -> str:

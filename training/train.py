@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,30 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax
 from tqdm import tqdm
 
 from labeler.errors import LabelerError
-from labeler.taxonomy import ATTRIBUTES, COLUMNS, TAXONOMIES, Taxonomy
+from labeler.taxonomy import ATTRIBUTES, COLUMNS
 from training.batches import Batch, epoch_order, plain_crops, training_batches
 from training.curves import write_curves
-from training.networks import Labeler, Shape, build
+from training.networks import EXPECTED_AGE, Answers, Labeler, build
+from training.objective import Objective, Teachers
 from training.parallel import Replicas, as_input
+from training.pictures import Pixels
 from training.settings import Settings
-from training.sources import Indices, TrainingData
+from training.sources import Indices, TrainingData, merged_sources
+from training.trained import (
+    BEST,
+    VALIDATION,
+    Trained,
+    answers,
+    output_meaning,
+    output_shape,
+    read_checkpoint,
+    start_from,
+)
 
 LAST = "last.pt"
-BEST = "best.pt"
 SETTINGS = "settings.json"
 HISTORY = "history.csv"
 CURVES = "curves.svg"
@@ -56,28 +66,6 @@ def cut_validation(labels: Mapping[str, Indices], count: int, seed: int) -> tupl
     chosen = order[np.linspace(0, total, count, endpoint=False).astype(np.int64)]
     rest = np.setdiff1d(np.arange(total), chosen)
     return rest, np.sort(chosen)
-
-
-def target_tables(class_counts: Mapping[str, int], smoothing: float, age_softness: float) -> dict[str, Tensor]:
-    """Return, for each attribute, the target distribution of each class, shape (classes, classes).
-
-    One-hot, smoothed evenly (Szegedy et al. 2016); for age a discrete bell over neighbouring groups (label
-    distribution learning, Gao et al. 2017), for a neighbouring group is less wrong than a distant one.
-    """
-    tables: dict[str, Tensor] = {}
-    for name, count in class_counts.items():
-        table = torch.eye(count)
-        if name == "age" and age_softness > 0:
-            steps = torch.arange(count, dtype=torch.float32)
-            table = torch.exp(-0.5 * ((steps[:, None] - steps[None, :]) / age_softness) ** 2)
-            table = table / table.sum(dim=1, keepdim=True)
-        tables[name] = (1 - smoothing) * table + smoothing / count
-    return tables
-
-
-def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy of logits (n, K) against target distributions (n, K)."""
-    return -(targets * log_softmax(logits.float(), dim=1)).sum(dim=1).mean()
 
 
 def sampling_weights(labels: Mapping[str, Indices], balance: str, power: float) -> npt.NDArray[np.float64] | None:
@@ -113,18 +101,36 @@ class Run:
         Where the checkpoints and curves go; a run that is there already is continued.
     threads : int
         Replicas that share each batch, one a core. Another number gives slightly other weights.
+    init : Trained, optional
+        The run whose weights training starts from: its trunk, and its heads where their outputs mean the same.
+    teachers : sequence of Trained
+        Runs whose outputs are soft targets, for the attributes whose outputs mean the same.
 
     Raises
     ------
     LabelerError
-        If the folder holds a run with other settings.
+        If the folder holds a run with other settings, or the data cannot serve the settings.
     """
 
     def __init__(
-        self, data: TrainingData, settings: Settings, folder: str | os.PathLike[str], *, threads: int = 1
+        self,
+        data: TrainingData,
+        settings: Settings,
+        folder: str | os.PathLike[str],
+        *,
+        threads: int = 1,
+        init: Trained | None = None,
+        teachers: Sequence[Trained] = (),
     ) -> None:
+        settings = replace(
+            settings, init=init.name if init else "", teachers=",".join(teacher.name for teacher in teachers)
+        )
         self.data = data
         self.settings = settings
+        self.sources = merged_sources(
+            [dict(source) | {"images": 0} for source in data.sources],
+            *(trained.sources for trained in (*([init] if init else []), *teachers)),
+        )
         self.folder = Path(folder)
         if data.fixed_validation is not None:
             self.training = np.flatnonzero(~data.fixed_validation)
@@ -133,14 +139,20 @@ class Run:
             self.training, self.validation = cut_validation(data.labels, settings.validation, settings.seed)
         if len(self.training) < settings.batch:
             raise LabelerError(f"batch is {settings.batch}, but there are only {len(self.training)} training pictures")
+        for source in self.sources[: len(data.sources)]:
+            source["images"] = len(self.training)
+        for trained in (*([init] if init else []), *teachers):
+            self._check_unseen(trained)
+        if settings.age_years and data.years is None:
+            raise LabelerError("age_years is set, but the data has no ages in years; set it to false")
         torch.manual_seed(settings.seed)
-        channels = 1 if settings.colour == "gray" else 3
-        shape = Shape(settings.width, settings.height, channels, data.class_counts)
-        self.network = in_channels_last(build(settings.network, shape))
+        network = build(settings.network, output_shape(settings, data.taxonomy))
+        if init:
+            start_from(network, settings, data.taxonomy, init)
+        self.network = in_channels_last(network)
         self.average = copy.deepcopy(self.network)
         self.optimiser = _optimiser(self.network, settings)
-        self.targets = target_tables(data.class_counts, settings.label_smoothing, settings.age_softness)
-        self.labels = {name: torch.from_numpy(values) for name, values in data.labels.items()}
+        self.objective = Objective(data, settings, self._taught(teachers))
         self.history: list[dict[str, float]] = []
         self._open()
         self.replicas = Replicas(self.network, threads, mixed_precision=settings.mixed_precision)
@@ -151,6 +163,42 @@ class Run:
         losses = [row["validation_loss"] for row in self.history]
         waited = len(losses) - 1 - int(np.argmin(losses)) if losses else 0
         return len(losses) >= self.settings.epochs or 0 < self.settings.patience <= waited
+
+    def _check_unseen(self, other: Trained) -> None:
+        """Refuse weights that have seen the pictures by which this run is to be judged."""
+        names = {source["name"] for source in self.data.sources} & {source["name"] for source in other.sources}
+        mine = {name: self.data.labels[name][self.validation] for name in other.labels}
+        if names and not all(np.array_equal(mine[name], labels) for name, labels in other.labels.items()):
+            raise LabelerError(
+                f"{other.name}: was trained on pictures that are for validation here; choose a run with the same "
+                "data, validation and seed"
+            )
+
+    def _taught(self, teachers: Sequence[Trained]) -> dict[str, Tensor]:
+        """Return what the teachers say of every picture's undisturbed crop, shape (pictures, classes)."""
+        if not teachers:
+            return {}
+        settings, taxonomy = self.settings, self.data.taxonomy
+        taught = [
+            {name for name in settings.names if output_meaning(settings, taxonomy, name) == teacher.meaning(name)}
+            for teacher in teachers
+        ]
+        for teacher, names in zip(teachers, taught, strict=True):
+            if not names:
+                raise LabelerError(f"--teacher {teacher.name}: none of its outputs is learned here; leave it out")
+        asked = Teachers(
+            [in_channels_last(teacher.network) for teacher in teachers],
+            taught,
+            settings.distillation_temperature,
+            flip=settings.teacher_flip,
+            mixed_precision=settings.mixed_precision,
+        )
+        side = (settings.width, settings.height)
+        parts = [
+            asked.targets(as_input(plain_crops(self.data.pictures, indices, side)))
+            for indices in np.array_split(np.arange(len(self.data.pictures)), len(self.data.pictures) // 256 + 1)
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def train(self, *, progress: bool = False) -> None:
         """Train until `finished`; a checkpoint after every epoch."""
@@ -179,7 +227,14 @@ class Run:
         early = epoch < settings.early_epochs
         side = (settings.early_side, settings.early_side) if early else (settings.width, settings.height)
         batches = training_batches(
-            self.data.pictures, order, settings.batch, side, settings.augmentation, (settings.seed, epoch, 2)
+            self.data.pictures,
+            order,
+            settings.batch,
+            side,
+            settings.augmentation,
+            (settings.seed, epoch, 2),
+            groups=self.data.labels["ethnicity"],
+            mix_up=settings.mix_up,
         )
         steps = len(order) // settings.batch
         losses: list[float] = []
@@ -198,38 +253,26 @@ class Run:
         settings = self.settings
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(step, steps * settings.epochs, settings.warm_up * steps, settings.learning_rate)
-        loss = self.replicas.gradients(batch.crops, batch.indices, self._loss)
+        loss = self.replicas.gradients(batch, self.objective)
         self.optimiser.step()
         self.replicas.share_weights()
         update_average(self.average, self.network, min(settings.averaging, (1 + step) / (10 + step)))
         return loss
 
-    def _loss(self, outputs: Mapping[str, Tensor], indices: Tensor) -> Tensor:
-        losses = [
-            soft_cross_entropy(logits, self.targets[name][self.labels[name][indices]])
-            for name, logits in outputs.items()
-        ]
-        return torch.stack(losses).sum()
-
     def _validation_logits(self) -> dict[str, npt.NDArray[np.float32]]:
-        self.average.eval()
-        side = (self.settings.width, self.settings.height)
-        parts: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in ATTRIBUTES}
-        with torch.inference_mode():
-            for start in range(0, len(self.validation), 256):
-                crops = plain_crops(self.data.pictures, self.validation[start : start + 256], side)
-                for name, logits in self.average(as_input(crops)).items():
-                    parts[name].append(logits.numpy())
-        return {name: np.concatenate(values) for name, values in parts.items()}
+        ready = answers(self.average, self.settings, self.data.taxonomy)
+        return crop_logits(ready, self.validation_crops)
 
     def _validate(self, logits: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, float]:
         row: dict[str, float] = {}
         loss = 0.0
-        for name in ATTRIBUTES:
-            truth = self.labels[name][self.validation]
+        for name in self.settings.names:
+            truth = torch.from_numpy(self.data.labels[name][self.validation])
             outputs = torch.from_numpy(logits[name])
             loss += float(nn.functional.cross_entropy(outputs, truth))
             row[f"{name}_accuracy"] = float((outputs.argmax(dim=1) == truth).float().mean())
+        if EXPECTED_AGE in logits and self.data.years is not None:
+            row["age_mae"] = float(np.abs(logits[EXPECTED_AGE] - self.data.years[self.validation]).mean())
         return {"validation_loss": loss, **row}
 
     def _open(self) -> None:
@@ -240,12 +283,18 @@ class Run:
             before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
         except (OSError, ValueError) as error:
             raise LabelerError(f"--out {self.folder}: cannot hold a run ({error}); choose another folder") from error
+        if before is not None:
+            before = Settings.from_document(before, os.fspath(path)).to_document()
         if before is not None and before != document:
             changed = sorted(key for key in {*before, *document} if before.get(key) != document.get(key))
             raise LabelerError(
                 f"--out {self.folder}: holds a run with other settings ({', '.join(changed)}); choose another folder"
             )
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        side = (self.settings.width, self.settings.height)
+        self.validation_crops = plain_crops(self.data.pictures, self.validation, side)
+        years = np.zeros(0, np.float32) if self.data.years is None else self.data.years[self.validation]
+        np.savez_compressed(self.folder / VALIDATION, crops=self.validation_crops, years=years)
         if (self.folder / LAST).exists():
             self._load(read_checkpoint(self.folder / LAST))
 
@@ -272,86 +321,25 @@ class Run:
             "weights": self.average.state_dict(),
             "settings": self.settings.to_document(),
             "taxonomy": self.data.taxonomy.name,
-            "sources": [dict(source) | {"images": len(self.training)} for source in self.data.sources],
+            "sources": self.sources,
             "epoch": len(self.history),
             "validation_logits": {name: torch.from_numpy(values) for name, values in logits.items()},
-            "validation_labels": {name: values[self.validation] for name, values in self.labels.items()},
+            "validation_labels": {
+                name: torch.from_numpy(self.data.labels[name][self.validation]) for name in self.settings.names
+            },
         }
         _save(best, self.folder / BEST)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """The best weights of a run, and its outputs on the validation pictures.
-
-    Parameters
-    ----------
-    network : Labeler
-        With the moving-average weights, ready for use.
-    settings, taxonomy
-        Of the run.
-    epoch : int
-        After which epoch the weights were taken.
-    sources : sequence of mapping
-        The data sets, as the manifest states them.
-    logits : mapping of str to numpy.ndarray
-        Of the validation pictures, shape (n, classes), float32.
-    labels : mapping of str to numpy.ndarray
-        Their class numbers, shape (n,).
-    """
-
-    network: Labeler
-    settings: Settings
-    taxonomy: Taxonomy
-    epoch: int
-    sources: Sequence[Mapping[str, Any]]
-    logits: Mapping[str, npt.NDArray[np.float32]]
-    labels: Mapping[str, Indices]
-
-
-def read_trained(folder: str | os.PathLike[str]) -> Trained:
-    """Read the best weights of a run.
-
-    Raises
-    ------
-    LabelerError
-        If the folder holds no run that has finished an epoch.
-    """
-    path = Path(folder) / BEST
-    if not path.exists():
-        raise LabelerError(f"{path}: no such checkpoint; train at least one epoch with train-labelers train")
-    best = read_checkpoint(path)
-    settings = Settings.from_document(best["settings"], os.fspath(path))
-    taxonomy = TAXONOMIES[best["taxonomy"]]
-    channels = 1 if settings.colour == "gray" else 3
-    counts = {name: len(taxonomy.classes[name]) for name in ATTRIBUTES}
-    network = build(settings.network, Shape(settings.width, settings.height, channels, counts))
-    network.load_state_dict(best["weights"])
-    network.eval()
-    return Trained(
-        network,
-        settings,
-        taxonomy,
-        int(best["epoch"]),
-        best["sources"],
-        {name: values.numpy() for name, values in best["validation_logits"].items()},
-        {name: values.numpy() for name, values in best["validation_labels"].items()},
-    )
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint.
-
-    Raises
-    ------
-    LabelerError
-        If the file is damaged.
-    """
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, weights_only=True)
-    except Exception as error:
-        raise LabelerError(f"{path}: a damaged checkpoint; delete it and train again") from error
-    return checkpoint
+def crop_logits(ready: Answers, crops: Pixels) -> dict[str, npt.NDArray[np.float32]]:
+    """Return what a network gives for crops (n, channels, height, width), uint8, in batches."""
+    ready.eval()
+    parts: dict[str, list[npt.NDArray[np.float32]]] = {}
+    with torch.inference_mode():
+        for start in range(0, len(crops), 256):
+            for name, logits in ready(as_input(crops[start : start + 256])).items():
+                parts.setdefault(name, []).append(logits.numpy())
+    return {name: np.concatenate(values) for name, values in parts.items()}
 
 
 def in_channels_last(network: Labeler) -> Labeler:
@@ -395,7 +383,11 @@ def _save(checkpoint: Mapping[str, Any], path: Path) -> None:
 
 
 def _summary(row: Mapping[str, float]) -> str:
-    accuracies = ", ".join(f"{name} {row[f'{name}_accuracy']:.3f}" for name in ATTRIBUTES)
+    accuracies = ", ".join(
+        f"{name.removesuffix('_accuracy')} {value:.3f}"
+        for name, value in row.items()
+        if name.endswith("_accuracy") or name == "age_mae"
+    )
     return (
         f"epoch {row['epoch']:.0f}: loss {row['training_loss']:.3f}, validation {row['validation_loss']:.3f}; "
         f"{accuracies}; {row['images_per_second']:.0f} images/s"

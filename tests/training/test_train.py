@@ -18,28 +18,31 @@ from torch import Tensor  # noqa: E402 (only where torch is there)
 
 from labeler.errors import LabelerError  # noqa: E402
 from labeler.pack import Pack, softmax  # noqa: E402
-from labeler.taxonomy import ATTRIBUTES, FAIRFACE  # noqa: E402
+from labeler.taxonomy import ATTRIBUTES, FAIRFACE, UTKFACE  # noqa: E402
+from training.batches import Batch, mixed  # noqa: E402
 from training.cli import main  # noqa: E402
-from training.export import export_pack, onnx_bytes  # noqa: E402
-from training.networks import NETWORKS, NormaliseContrast, Shape, build, parameter_count  # noqa: E402
+from training.export import Options, export_pack, onnx_bytes  # noqa: E402
+from training.networks import NETWORKS, Answers, NormaliseContrast, Shape, build, parameter_count  # noqa: E402
+from training.objective import Teachers, soft_cross_entropy, target_tables  # noqa: E402
 from training.parallel import Replicas, as_input  # noqa: E402
 from training.pictures import whole_pictures  # noqa: E402
+from training.quantise import loss_of  # noqa: E402
 from training.settings import Settings, read_settings  # noqa: E402
 from training.sources import TrainingData  # noqa: E402
 from training.train import (  # noqa: E402
     Run,
     cut_validation,
     learning_rate,
-    read_trained,
     sampling_weights,
-    soft_cross_entropy,
-    target_tables,
 )
+from training.trained import read_trained  # noqa: E402
+from training.years import expected_years, group_log_probabilities, year_numbers, year_targets  # noqa: E402
 
 CLASSES = {name: len(FAIRFACE.classes[name]) for name in ATTRIBUTES}
 TINY = Settings(
     network="logistic", width=12, height=12, framing="whole", epochs=3, batch=8, validation=10, mixed_precision=False
 )
+RESEARCH = {"name": "UTKFace", "licence": "research use only, non-commercial", "url": "https://example.org"}
 SOURCE = {"name": "Tiny", "licence": "CC0-1.0", "url": "https://example.org"}
 
 
@@ -65,8 +68,8 @@ def test_every_network_gives_the_same_in_torch_and_onnxruntime(name: str, tmp_pa
     crops = np.random.default_rng(0).integers(0, 256, (5, 1, 48, 48), dtype=np.uint8)
     network(as_input(crops))
     network.eval()
-    content = onnx_bytes(network, 1, 48, 48)
-    assert content == onnx_bytes(network, 1, 48, 48)
+    content = onnx_bytes(Answers(network), 1, 48, 48)
+    assert content == onnx_bytes(Answers(network), 1, 48, 48)
     assert str(Path.cwd()).encode() not in content
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     inputs = (crops / np.float32(255)).astype(np.float32)
@@ -123,12 +126,179 @@ def test_a_resumed_run_ends_with_the_same_weights_as_an_undisturbed_one(
     assert [row["validation_loss"] for row in whole.history] == [row["validation_loss"] for row in second.history]
 
 
+WITH_YEARS = replace(TINY, age_years=True)
+
+
+def data_with_years(count: int = 40) -> TrainingData:
+    ages = np.random.default_rng(5).integers(0, 117, count).astype(np.float32)
+    plain = tiny_data(count)
+    groups = np.minimum(ages // 10, 8).astype(np.int64)
+    ethnicity = plain.labels["ethnicity"] % 5
+    labels = dict(plain.labels) | {"age": groups, "ethnicity": ethnicity}
+    return replace(plain, labels=labels, taxonomy=UTKFACE, years=ages, sources=[RESEARCH])
+
+
+def test_a_run_starts_from_the_trunk_of_another_and_from_heads_that_mean_the_same(tmp_path: Path) -> None:
+    settings = replace(TINY, network="residual", epochs=1)
+    Run(tiny_data(), settings, tmp_path / "first").train()
+    first = read_trained(tmp_path / "first")
+    run = Run(data_with_years(), replace(settings, age_years=True), tmp_path / "second", init=first)
+    mine, theirs = run.network.state_dict(), first.network.state_dict()
+    same = {name for name, value in mine.items() if value.shape == theirs[name].shape and value.equal(theirs[name])}
+    assert {name for name in mine if name.startswith("trunk.")} <= same
+    assert {name for name in mine if name.startswith("heads.")} & same == {"heads.gender.weight", "heads.gender.bias"}
+    assert [source["name"] for source in run.sources] == ["UTKFace", "Tiny"]
+    assert read_settings(tmp_path / "second/settings.json").init == "first"
+
+
+def test_a_resumed_run_with_teachers_and_mixed_crops_is_exact(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    Run(tiny_data(), replace(TINY, epochs=1), tmp_path / "first").train()
+    first = read_trained(tmp_path / "first")
+    settings = replace(TINY, epochs=2, mix_up=0.4)
+    whole = Run(tiny_data(), settings, tmp_path / "whole", init=first, teachers=[first])
+    whole.train()
+    part = Run(tiny_data(), settings, tmp_path / "part", init=first, teachers=[first])
+    row = part._epoch(0, progress=False)
+    logits = part._validation_logits()
+    part.history.append(row | part._validate(logits))
+    part._save_best(logits)
+    part._save_last()
+    again = Run(tiny_data(), settings, tmp_path / "part", init=first, teachers=[first])
+    assert len(again.history) == 1
+    again.train()
+    for name, value in whole.average.state_dict().items():
+        assert torch.equal(value, again.average.state_dict()[name]), name
+
+
+def test_weights_that_have_seen_the_validation_pictures_are_refused(tmp_path: Path) -> None:
+    Run(tiny_data(), replace(TINY, epochs=1), tmp_path / "first").train()
+    first = read_trained(tmp_path / "first")
+    with pytest.raises(LabelerError, match="are for validation here"):
+        Run(tiny_data(), replace(TINY, seed=2), tmp_path / "second", init=first)
+
+
+def test_a_trunk_of_another_make_is_refused_by_name(tmp_path: Path) -> None:
+    Run(tiny_data(), replace(TINY, network="residual", epochs=1), tmp_path / "first").train()
+    with pytest.raises(LabelerError, match="--init first: its network residual has another shape than multitask-cnn"):
+        Run(tiny_data(), replace(TINY, network="multitask-cnn"), tmp_path / "x", init=read_trained(tmp_path / "first"))
+
+
+def test_mixed_crops_lean_towards_their_own_picture_and_meet_another_group() -> None:
+    groups = np.array([0, 0, 1, 1])
+    crops = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1) * 60
+    batch = mixed(Batch(crops, np.arange(4)), groups, 0.5, np.random.default_rng(0))
+    assert batch.partners is not None
+    assert batch.shares is not None
+    assert (groups[batch.partners] != groups).all()
+    assert (batch.shares >= 0.5).all()
+    expected = batch.shares * crops.ravel() + (1 - batch.shares) * crops.ravel()[batch.partners]
+    np.testing.assert_allclose(batch.crops.ravel(), expected, atol=0.5)
+
+
+def test_teachers_average_over_themselves_and_the_mirror_image() -> None:
+    torch.manual_seed(0)
+    networks = [build("logistic", Shape(12, 12, 1, CLASSES)).eval() for _ in range(2)]
+    crops = torch.rand(3, 1, 12, 12)
+    found = Teachers(networks, [{"gender"}, {"gender", "age"}], 2.0, flip=True, mixed_precision=False).targets(crops)
+    assert set(found) == {"gender", "age"}
+    with torch.inference_mode():
+        views = [network(view)["gender"] / 2 for network in networks for view in (crops, crops.flip(3))]
+        expected = torch.stack([torch.softmax(view, dim=1) for view in views]).mean(dim=0)
+    torch.testing.assert_close(found["gender"], expected)
+
+
+def test_years_add_up_to_decades_and_their_mean_is_the_expected_age() -> None:
+    logits = torch.full((1, 101), -50.0)
+    logits[0, 29] = logits[0, 31] = 0.0
+    groups = UTKFACE.classes["age"]
+    probabilities = group_log_probabilities(logits, groups).exp()[0]
+    assert probabilities[[2, 3]].tolist() == pytest.approx([0.5, 0.5])
+    assert float(probabilities.sum()) == pytest.approx(1.0)
+    assert float(expected_years(logits)) == pytest.approx(30.0)
+    assert year_numbers(np.array([116.0, 0.5])).tolist() == [100, 0]
+    table = year_targets(2.5)
+    torch.testing.assert_close(table.sum(dim=1), torch.ones(101))
+    assert table[40].argmax() == 40
+
+
+def test_a_pack_of_years_gives_decades_and_expected_age_and_says_that_it_is_for_research(tmp_path: Path) -> None:
+    data = data_with_years()
+    Run(data, replace(WITH_YEARS, epochs=1), tmp_path / "run").train()
+    trained = read_trained(tmp_path / "run")
+    points = [(0.3, 0.3), (0.7, 0.3), (0.5, 0.5), (0.3, 0.7), (0.7, 0.7)]
+    document = export_pack(
+        trained, tmp_path / "pack", name="tiny", version="1", description="For a test.", options=Options(points=points)
+    )
+    assert document["licence"] == RESEARCH["licence"]
+    assert "non-commercial research only" in document["notice"]
+    assert document["input"]["framing"] == {"kind": "landmarks", "points": [list(point) for point in points]}
+    prediction = Pack.load(tmp_path / "pack").predict(data.pictures.pixels[:3, :12, :12])
+    with torch.inference_mode():
+        answers = trained.answers()(as_input(data.pictures.pixels[:3, None, :12, :12].copy()))
+    np.testing.assert_allclose(prediction.years, answers["age_years"].numpy(), rtol=1e-3)
+
+
+def test_ages_in_years_need_data_that_has_them(tmp_path: Path) -> None:
+    with pytest.raises(LabelerError, match="no ages in years"):
+        Run(tiny_data(), WITH_YEARS, tmp_path)
+
+
+def test_a_network_of_one_attribute_trains_but_is_no_pack(tmp_path: Path) -> None:
+    run = Run(tiny_data(), replace(TINY, attributes="gender", epochs=1), tmp_path / "run")
+    run.train()
+    assert set(run.network.heads) == {"gender"}
+    with pytest.raises(LabelerError, match="did not learn age, ethnicity"):
+        export_pack(read_trained(tmp_path / "run"), tmp_path / "pack", name="x", version="1", description="x")
+
+
+def test_the_mirror_image_counts_half_where_it_is_asked_for(tmp_path: Path) -> None:
+    Run(tiny_data(), replace(TINY, epochs=1), tmp_path / "run").train()
+    trained = read_trained(tmp_path / "run")
+    export_pack(trained, tmp_path / "pack", name="x", version="1", description="x", options=Options(flip=True))
+    crops = np.random.default_rng(0).integers(0, 256, (4, 12, 12), dtype=np.uint8)
+    pack = Pack.load(tmp_path / "pack")
+    mirrored = pack.predict(np.ascontiguousarray(crops[:, :, ::-1]))
+    np.testing.assert_allclose(pack.predict(crops).probabilities["age"], mirrored.probabilities["age"], atol=1e-6)
+
+
+def test_int8_is_measured_on_validation_pictures_and_shipped_only_where_it_is_as_good(tmp_path: Path) -> None:
+    Run(tiny_data(), replace(TINY, network="residual", epochs=1), tmp_path / "run").train()
+    trained = read_trained(tmp_path / "run")
+    document = export_pack(
+        trained, tmp_path / "pack", name="x", version="1", description="x", options=Options(int8="auto")
+    )
+    report = document["training"]["int8"]
+    assert report["bytes"]["int8"] < 0.5 * report["bytes"]["float32"]
+    small = document["training"]["precision"] == "int8"
+    assert small == report["chosen"]
+    assert document["files"]["labels.onnx"]["bytes"] == report["bytes"]["int8" if small else "float32"]
+    (tmp_path / "run/validation.npz").unlink()
+    with pytest.raises(LabelerError, match=r"kept no validation\.npz"):
+        export_pack(
+            read_trained(tmp_path / "run"), tmp_path, name="x", version="1", description="x", options=Options(flip=True)
+        )
+
+
+def test_the_loss_of_int8_is_that_of_the_worst_group_of_many_pictures() -> None:
+    labels = {"age": np.zeros(400, np.int64), "gender": np.repeat([0, 1], 200), "ethnicity": np.zeros(400, np.int64)}
+    right = {name: np.eye(2, dtype=np.float32)[values] for name, values in labels.items()}
+    wrong = {name: values.copy() for name, values in right.items()}
+    wrong["gender"][:4] = [0.0, 1.0]
+    loss = loss_of(right, wrong, labels)
+    assert loss.overall == {"age": 0.0, "gender": 0.01, "ethnicity": 0.0}
+    assert loss.worst_group["gender"] == pytest.approx(0.02)
+    assert not loss.acceptable
+    assert loss_of(right, right, labels).acceptable
+
+
 def test_a_run_leaves_settings_history_curves_and_checkpoints(tmp_path: Path) -> None:
     Run(tiny_data(), TINY, tmp_path / "run").train()
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "settings.json",
         "history.csv",
         "curves.svg",
+        "validation.npz",
         "last.pt",
         "best.pt",
     }
@@ -164,7 +334,8 @@ def test_replicas_give_the_gradient_of_one_network() -> None:
     tables = target_tables(CLASSES, 0.1, 0.5)
     labels = {name: torch.from_numpy(values) for name, values in data.labels.items()}
 
-    def loss(outputs: Mapping[str, Tensor], indices: Tensor) -> Tensor:
+    def loss(outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        indices = torch.from_numpy(batch.indices)
         losses = [soft_cross_entropy(outputs[name], tables[name][labels[name][indices]]) for name in ATTRIBUTES]
         total: Tensor = torch.stack(losses).sum()
         return total
@@ -173,7 +344,7 @@ def test_replicas_give_the_gradient_of_one_network() -> None:
     gradients = []
     for count in (1, 2):
         replicas = Replicas(network, count, mixed_precision=False)
-        replicas.gradients(crops, indices, loss)
+        replicas.gradients(Batch(crops, indices), loss)
         gradients.append([parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None])
         replicas.close()
     for one, two in zip(*gradients, strict=True):

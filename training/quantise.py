@@ -1,0 +1,185 @@
+"""A network in int8: quantised, measured against its float32 self on validation crops, kept only if as good."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+from labeler.pack import BATCH, session
+from labeler.taxonomy import ATTRIBUTES
+from training.pictures import Pixels
+from training.sources import Indices
+
+Outputs = Mapping[str, npt.NDArray[np.float32]]
+
+LARGEST_LOSS = 0.003
+"""Share of all validation pictures that int8 may recognise less."""
+
+LARGEST_GROUP_LOSS = 0.01
+"""The same within any group of at least `GROUP` pictures."""
+
+GROUP = 100
+CALIBRATION = 256
+"""Crops on which the ranges of the activations are measured."""
+
+QUANTISED = ("Conv", "Add", "Relu", "AveragePool")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What int8 costs on validation pictures.
+
+    Parameters
+    ----------
+    overall : mapping of str to float
+        For each attribute the accuracy of float32 minus that of int8.
+    worst_group : mapping of str to float
+        The same, the largest over the groups of at least `GROUP` pictures.
+    """
+
+    overall: Mapping[str, float]
+    worst_group: Mapping[str, float]
+
+    @property
+    def acceptable(self) -> bool:
+        """Whether int8 may be shipped."""
+        return (
+            max(self.overall.values()) <= LARGEST_LOSS + 1e-9
+            and max(self.worst_group.values()) <= LARGEST_GROUP_LOSS + 1e-9
+        )
+
+    def to_document(self) -> dict[str, dict[str, float]]:
+        """Return the losses as a JSON document, in shares of pictures."""
+        return {
+            "overall": {name: round(value, 5) for name, value in self.overall.items()},
+            "worst_group": {name: round(value, 5) for name, value in self.worst_group.items()},
+        }
+
+
+class _Crops(CalibrationDataReader):  # type: ignore[misc]  # its base has no types
+    def __init__(self, name: str, crops: Pixels) -> None:
+        self.name = name
+        self.batches = iter(as_floats(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH))
+
+    def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
+        batch = next(self.batches, None)
+        return None if batch is None else {self.name: batch}
+
+
+def as_floats(crops: Pixels) -> npt.NDArray[np.float32]:
+    """Return crops, uint8, as a network takes them: float32, 0 to 1."""
+    return crops.astype(np.float32) / np.float32(255)
+
+
+def quantise(content: bytes, crops: Pixels) -> bytes:
+    """Return an ONNX network with its convolutions in int8, weights scaled for each channel.
+
+    The ranges of the activations leave out the outermost hundred-thousandth either side. The first convolution and what
+    follows the last pooling stay float32: they cost little time and much accuracy.
+
+    Parameters
+    ----------
+    content : bytes
+        The float32 network.
+    crops : numpy.ndarray
+        Calibration crops, shape (n, channels, height, width), uint8.
+    """
+    model = onnx.load_from_string(content)
+    # The calibrator reports its progress on stdout and through the root logger.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), _quiet():
+        path = Path(folder) / "int8.onnx"
+        quantize_static(
+            model,
+            path,
+            _Crops(model.graph.input[0].name, crops[:CALIBRATION]),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTISED),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=_kept_in_float(model),
+            calibrate_method=CalibrationMethod.Percentile,
+        )
+        return path.read_bytes()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _kept_in_float(model: onnx.ModelProto) -> list[str]:
+    nodes = list(model.graph.node)
+    convolutions = [number for number, node in enumerate(nodes) if node.op_type == "Conv"]
+    if not convolutions:
+        return [node.name for node in nodes]
+    first, last = convolutions[0], convolutions[-1]
+    pooled = [number for number, node in enumerate(nodes) if node.op_type in ("GlobalAveragePool", "Gemm")]
+    end = min((number for number in pooled if number > last), default=len(nodes))
+    return [node.name for number, node in enumerate(nodes) if number <= first or number >= end]
+
+
+def network_outputs(content: bytes, crops: Pixels) -> dict[str, npt.NDArray[np.float32]]:
+    """Return every output of an ONNX network for crops (n, channels, height, width), uint8, by its name."""
+    runner = session(content, Path("network"))
+    names = [item.name for item in runner.get_outputs()]
+    parts: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in names}
+    for start in range(0, len(crops), BATCH):
+        values = runner.run(names, {runner.get_inputs()[0].name: as_floats(crops[start : start + BATCH])})
+        for name, value in zip(names, values, strict=True):
+            parts[name].append(value)
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def loss_of(precise: Outputs, quantised: Outputs, labels: Mapping[str, Indices]) -> Loss:
+    """Return what int8 costs: overall and in the worst group of the three attributes and of gender × ethnicity.
+
+    Parameters
+    ----------
+    precise, quantised : mapping of str to numpy.ndarray
+        Logits of each attribute, shape (n, classes), in float32 and int8.
+    labels : mapping of str to numpy.ndarray
+        True class numbers of the same pictures, shape (n,).
+    """
+    overall, worst = {}, {}
+    groups = [*(labels[name] for name in ATTRIBUTES), labels["gender"] * 1000 + labels["ethnicity"]]
+    for name in ATTRIBUTES:
+        before = precise[name].argmax(axis=1) == labels[name]
+        after = quantised[name].argmax(axis=1) == labels[name]
+        lost = before.astype(np.float64) - after
+        overall[name] = float(lost.mean())
+        members = [group == value for group in groups for value in np.unique(group)]
+        worst[name] = max([float(lost[inside].mean()) for inside in members if inside.sum() >= GROUP], default=0.0)
+    return Loss(overall, worst)
+
+
+def milliseconds(contents: Sequence[bytes], crops: Pixels, *, rounds: int = 15) -> list[float]:
+    """Return the time an image of each network, in milliseconds of one core, a batch of `BATCH` at a time.
+
+    The networks take turns, and each one's fastest round counts, so that a busy machine changes the ratio least.
+    """
+    runners = [session(content, Path("network")) for content in contents]
+    batch: dict[str, Any] = {runners[0].get_inputs()[0].name: as_floats(crops[:BATCH])}
+    best = [float("inf")] * len(runners)
+    for _ in range(rounds):
+        for number, runner in enumerate(runners):
+            started = time.thread_time()
+            runner.run(None, batch)
+            best[number] = min(best[number], time.thread_time() - started)
+    return [1000 * seconds / len(crops[:BATCH]) for seconds in best]
