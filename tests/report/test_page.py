@@ -161,6 +161,13 @@ def test_every_estimate_of_the_document_is_on_the_page(page: Page, section: str)
             assert f"{record['status']}: {record['reason']}" in texts
 
 
+def test_every_bar_lies_in_the_row_of_its_class_even_beside_withheld_ones(page: Page) -> None:
+    for chart in re.findall(r'<svg role="img".*?</svg>\n</svg>', page.html, re.DOTALL):
+        bars = {float(y) - 6 for y in re.findall(r'class="bar"[^>]* y="([\d.]+)"', chart)}
+        shown = {float(y) - 20 for y in re.findall(r'class="value"[^>]* y="([\d.]+)"', chart)}
+        assert not bars or bars == shown
+
+
 def test_an_empty_store_is_said_in_words(page: Page) -> None:
     if page.document["store"]["labelled"] == 0:
         assert "No image of this store was labelled." in page.html
