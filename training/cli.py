@@ -125,7 +125,21 @@ def train(
     )
     start = trained.read_trained(init) if init else None
     teachers = [trained.read_trained(name) for name in teacher.split(",")] if teacher else []
-    run = training.Run(data, settings, out, threads=threads, init=start, teachers=teachers)
+    lessons = [
+        data.pictures
+        if teacher.settings.colour == settings.colour
+        else read_training_data(
+            data_set,
+            source,
+            colour=teacher.settings.colour,
+            framing=settings.framing,
+            splits=splits,
+            limit=limit,
+            progress=True,
+        ).pictures
+        for teacher in teachers
+    ]
+    run = training.Run(data, settings, out, threads=threads, init=start, teachers=teachers, lessons=lessons)
     run.train(progress=True)
     best = min(run.history, key=lambda row: row["validation_loss"])
     click.echo(f"{out}: {len(run.history)} epochs; best: {json.dumps(best)}")

@@ -207,7 +207,9 @@ def _network(trained: Trained, options: Options) -> tuple[bytes, Logits, dict[st
 def _input(settings: Settings, options: Options) -> dict[str, Any]:
     if options.points is not None and settings.framing != "whole":
         raise LabelerError("--framing: the network was trained on aligned faces, whose framing it keeps; leave it out")
-    points = TEMPLATE if settings.framing == "landmarks" else options.points
+    points = options.points
+    if settings.framing == "landmarks":
+        points = [(0.5 + (x - 0.5) / settings.margin, 0.5 + (y - 0.5) / settings.margin) for x, y in TEMPLATE]
     framing: dict[str, Any] = {"kind": "whole"}
     if points is not None:
         framing = {"kind": "landmarks", "points": [list(point) for point in points]}

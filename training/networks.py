@@ -51,8 +51,30 @@ class NormaliseContrast(nn.Module):
         return centred / (spread + CONTRAST_FLOOR)
 
 
+def rounded(values: Tensor) -> Tensor:
+    """Return values rounded to the 256 steps between their smallest and largest (0 included), as int8 stores them.
+
+    The gradient passes as if they had not been rounded (Jacob et al. 2018, "Quantization and training of neural
+    networks for efficient integer-arithmetic-only inference").
+    """
+    exact = values.float()
+    low = exact.detach().amin().clamp(max=0.0)
+    step = ((exact.detach().amax().clamp(min=0.0) - low) / 255).clamp(min=1e-8)
+    zero = torch.round(-low / step).to(torch.int32)
+    return torch.fake_quantize_per_tensor_affine(exact, step, zero, 0, 255).to(values.dtype)
+
+
+def rounded_weights(weights: Tensor) -> Tensor:
+    """Return weights (outputs, ...) rounded to the 255 steps of each output's own largest magnitude."""
+    steps = weights.detach().flatten(1).abs().amax(dim=1).div(127).clamp(min=1e-8)
+    zeros = torch.zeros(len(steps), dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(weights, steps, zeros, 0, -127, 127)
+
+
 class Convolution(nn.Sequential):
-    """Convolution, batch normalisation and, where asked, a rectifier."""
+    """Convolution, batch normalisation and, where asked, a rectifier; `rounding` acts as it will in int8."""
+
+    rounding = False
 
     def __init__(self, inputs: int, outputs: int, side: int = 3, stride: int = 1, *, rectified: bool = True) -> None:
         layers: list[nn.Module] = [
@@ -62,6 +84,20 @@ class Convolution(nn.Sequential):
         if rectified:
             layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)
+        self.side, self.stride = side, stride
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (n, outputs, height / stride, width / stride) from (n, inputs, height, width)."""
+        convolution, *rest = self
+        if self.rounding:
+            # Rounding by output channel commutes with the scale that batch normalisation gives the channel later.
+            weights = rounded_weights(next(convolution.parameters()))
+            features = nn.functional.conv2d(features, weights, None, self.stride, self.side // 2)
+        else:
+            features = convolution(features)
+        for layer in rest:
+            features = layer(features)
+        return rounded(features) if self.rounding else features
 
 
 class ResidualBlock(nn.Module):
@@ -70,6 +106,8 @@ class ResidualBlock(nn.Module):
     Where the block halves the resolution, the way around averages 2×2 pixels before its 1×1 convolution
     (He et al. 2019, "Bag of tricks", ResNet-D), so that no pixel is dropped.
     """
+
+    rounding = False
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -83,7 +121,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (n, outputs, height / stride, width / stride) from (n, inputs, height, width)."""
-        return torch.relu(self.body(features) + self.around(features))
+        found = torch.relu(self.body(features) + self.around(features))
+        return rounded(found) if self.rounding else found
 
 
 class Labeler(nn.Module):
@@ -191,15 +230,17 @@ def residual(
     depths: tuple[int, ...] = (1, 2, 3, 2),
     *,
     normalised: bool = True,
+    fine: bool = False,
 ) -> Labeler:
     """Build the residual trunk of the shipped packs.
 
     Most of its work is at low resolution, for on a CPU a wide layer at 24×24 costs more than it gives. It can be had
-    without `NormaliseContrast`, to see what that gives.
+    without `NormaliseContrast`, to see what that gives, and `fine`: halving at the first convolution, so that a crop
+    of twice the side costs the same.
     """
     layers: list[nn.Module] = [
         NormaliseContrast() if normalised else nn.Identity(),
-        Convolution(shape.channels, 16),
+        Convolution(shape.channels, 16, stride=2 if fine else 1),
         Convolution(16, widths[0], stride=2),
     ]
     inputs = widths[0]
@@ -220,6 +261,7 @@ NETWORKS: Mapping[str, Callable[[Shape], Labeler]] = MappingProxyType(
         "multitask-cnn": multitask_cnn,
         "residual": residual,
         "residual-plain": lambda shape: residual(shape, normalised=False),
+        "residual-fine": lambda shape: residual(shape, fine=True),
     }
 )
 """The builder of each network."""
@@ -236,6 +278,13 @@ def build(name: str, shape: Shape) -> Labeler:
     if name not in NETWORKS:
         raise LabelerError(f"--network {name}: no such network; choose one of {', '.join(NETWORKS)}")
     return NETWORKS[name](shape)
+
+
+def start_rounding(network: Labeler) -> None:
+    """Make the convolutions and the sums of the blocks round as they will in int8."""
+    for part in network.modules():
+        if isinstance(part, (Convolution, ResidualBlock)):
+            part.rounding = True
 
 
 def parameter_count(network: nn.Module) -> int:

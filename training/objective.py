@@ -78,17 +78,20 @@ class Teachers:
         self.mixed_precision = mixed_precision
 
     @torch.no_grad()
-    def targets(self, crops: Tensor) -> dict[str, Tensor]:
-        """Return for each attribute that is taught the mean probabilities, shape (n, classes)."""
+    def targets(self, crops: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return for each attribute that is taught the mean probabilities, shape (n, classes).
+
+        `crops` are those of the same pictures for each network: (n, channels, height, width).
+        """
         found: dict[str, list[Tensor]] = {}
-        views = torch.cat([crops, torch.flip(crops, [3])]) if self.flip else crops
-        views = views.contiguous(memory_format=torch.channels_last)
-        for network, taught in zip(self.networks, self.taught, strict=True):
+        for network, taught, own in zip(self.networks, self.taught, crops, strict=True):
+            views = torch.cat([own, torch.flip(own, [3])]) if self.flip else own
+            views = views.contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=self.mixed_precision):
                 outputs = network(views)
             for name in taught & outputs.keys():
                 probabilities = softmax(outputs[name].float() / self.temperature, dim=1)
-                found.setdefault(name, []).extend(torch.split(probabilities, len(crops)))
+                found.setdefault(name, []).extend(torch.split(probabilities, len(own)))
         return {name: torch.stack(values).mean(dim=0) for name, values in found.items()}
 
 

@@ -43,6 +43,8 @@ class Settings:
         ``gray`` or ``rgb``.
     framing : str
         ``landmarks`` (faces aligned to `labeler.faces.TEMPLATE`) or ``whole`` (the picture is the crop).
+    margin : float
+        Of aligned faces: the crop's size as a multiple of the template's; above 1 it shows more around the face.
     epochs, batch : int
         Passes over the training pictures; crops a step.
     learning_rate, weight_decay : float
@@ -77,6 +79,9 @@ class Settings:
         Epochs without a better validation loss after which training stops; 0 never stops early.
     mixed_precision : bool
         Convolutions in bfloat16.
+    rounding : bool
+        Whether the network rounds as in int8 while it learns, so that its weights settle where rounding costs least:
+        for a few epochs from a trained run (`init`) before ``export --int8``.
     seed : int
         Of everything.
     augmentation : Augmentation
@@ -94,6 +99,7 @@ class Settings:
     height: int = 48
     colour: str = "gray"
     framing: str = "landmarks"
+    margin: float = 1.0
     epochs: int = 8
     batch: int = 128
     learning_rate: float = 2e-3
@@ -113,6 +119,7 @@ class Settings:
     validation: int = 2000
     patience: int = 0
     mixed_precision: bool = True
+    rounding: bool = False
     seed: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -163,6 +170,8 @@ class Settings:
             raise LabelerError(
                 f"{where}: distillation must be 0 to 1, distillation_temperature above 0 and mix_up 0 or more"
             )
+        if self.margin <= 0 or (self.framing == "whole" and self.margin != 1):
+            raise LabelerError(f"{where}: margin is {self.margin}; expected more than 0, and 1 with whole pictures")
         for name in ("width", "height", "epochs", "batch", "validation"):
             if getattr(self, name) < 1:
                 raise LabelerError(f"{where}: {name} is {getattr(self, name)}; expected 1 or more")

@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,10 @@ from labeler.errors import LabelerError
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
 from training.batches import Batch, epoch_order, plain_crops, training_batches
 from training.curves import write_curves
-from training.networks import EXPECTED_AGE, Answers, Labeler, build
+from training.networks import EXPECTED_AGE, Answers, Labeler, build, start_rounding
 from training.objective import Objective, Teachers
 from training.parallel import Replicas, as_input
-from training.pictures import Pixels
+from training.pictures import Pictures, Pixels
 from training.settings import Settings
 from training.sources import Indices, TrainingData, merged_sources
 from training.trained import (
@@ -105,6 +106,8 @@ class Run:
         The run whose weights training starts from: its trunk, and its heads where their outputs mean the same.
     teachers : sequence of Trained
         Runs whose outputs are soft targets, for the attributes whose outputs mean the same.
+    lessons : sequence of Pictures, optional
+        For each teacher the pictures of `data` in its colour; those of `data` by default.
 
     Raises
     ------
@@ -121,12 +124,14 @@ class Run:
         threads: int = 1,
         init: Trained | None = None,
         teachers: Sequence[Trained] = (),
+        lessons: Sequence[Pictures] | None = None,
     ) -> None:
         settings = replace(
             settings, init=init.name if init else "", teachers=",".join(teacher.name for teacher in teachers)
         )
         self.data = data
         self.settings = settings
+        self.pictures = data.pictures.widened(settings.margin)
         self.sources = merged_sources(
             [dict(source) | {"images": 0} for source in data.sources],
             *(trained.sources for trained in (*([init] if init else []), *teachers)),
@@ -149,10 +154,14 @@ class Run:
         network = build(settings.network, output_shape(settings, data.taxonomy))
         if init:
             start_from(network, settings, data.taxonomy, init)
+        if settings.rounding:
+            start_rounding(network)
         self.network = in_channels_last(network)
         self.average = copy.deepcopy(self.network)
         self.optimiser = _optimiser(self.network, settings)
-        self.objective = Objective(data, settings, self._taught(teachers))
+        self.objective = Objective(
+            data, settings, self._taught(teachers, lessons or [data.pictures] * len(teachers), threads)
+        )
         self.history: list[dict[str, float]] = []
         self._open()
         self.replicas = Replicas(self.network, threads, mixed_precision=settings.mixed_precision)
@@ -174,7 +183,7 @@ class Run:
                 "data, validation and seed"
             )
 
-    def _taught(self, teachers: Sequence[Trained]) -> dict[str, Tensor]:
+    def _taught(self, teachers: Sequence[Trained], lessons: Sequence[Pictures], threads: int) -> dict[str, Tensor]:
         """Return what the teachers say of every picture's undisturbed crop, shape (pictures, classes)."""
         if not teachers:
             return {}
@@ -193,11 +202,18 @@ class Run:
             flip=settings.teacher_flip,
             mixed_precision=settings.mixed_precision,
         )
-        side = (settings.width, settings.height)
-        parts = [
-            asked.targets(as_input(plain_crops(self.data.pictures, indices, side)))
-            for indices in np.array_split(np.arange(len(self.data.pictures)), len(self.data.pictures) // 256 + 1)
+        sides = [(teacher.settings.width, teacher.settings.height) for teacher in teachers]
+        widened = [
+            pictures.widened(teacher.settings.margin) for pictures, teacher in zip(lessons, teachers, strict=True)
         ]
+
+        def ask(indices: Indices) -> dict[str, Tensor]:
+            crops = [plain_crops(pictures, indices, side) for pictures, side in zip(widened, sides, strict=True)]
+            return asked.targets([as_input(part) for part in crops])
+
+        shares = np.array_split(np.arange(len(self.data.pictures)), len(self.data.pictures) // 256 + 1)
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            parts = list(pool.map(ask, shares))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def train(self, *, progress: bool = False) -> None:
@@ -227,7 +243,7 @@ class Run:
         early = epoch < settings.early_epochs
         side = (settings.early_side, settings.early_side) if early else (settings.width, settings.height)
         batches = training_batches(
-            self.data.pictures,
+            self.pictures,
             order,
             settings.batch,
             side,
@@ -292,7 +308,7 @@ class Run:
             )
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         side = (self.settings.width, self.settings.height)
-        self.validation_crops = plain_crops(self.data.pictures, self.validation, side)
+        self.validation_crops = plain_crops(self.pictures, self.validation, side)
         years = np.zeros(0, np.float32) if self.data.years is None else self.data.years[self.validation]
         np.savez_compressed(self.folder / VALIDATION, crops=self.validation_crops, years=years)
         if (self.folder / LAST).exists():

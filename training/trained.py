@@ -97,6 +97,8 @@ def output_shape(settings: Settings, taxonomy: Taxonomy) -> Shape:
 def start_from(network: Labeler, settings: Settings, taxonomy: Taxonomy, other: Trained) -> list[str]:
     """Copy into a network the trunk of a trained one, and its heads where their outputs mean the same.
 
+    The first convolution stays fresh where it takes another number of channels.
+
     Returns
     -------
     list of str
@@ -108,12 +110,14 @@ def start_from(network: Labeler, settings: Settings, taxonomy: Taxonomy, other: 
         If the trunks are not of one make.
     """
     mine, theirs = network.trunk.state_dict(), other.network.trunk.state_dict()
-    if {name: value.shape for name, value in mine.items()} != {name: value.shape for name, value in theirs.items()}:
+    first = next(iter(mine), None)
+    other_shape = [name for name in mine if name in theirs and mine[name].shape != theirs[name].shape]
+    if mine.keys() != theirs.keys() or other_shape not in ([], [first]):
         raise LabelerError(
             f"--init {other.name}: its network {other.settings.network} has another shape than {settings.network}; "
-            "choose a run with the same network and colour"
+            "choose a run with the same network"
         )
-    network.trunk.load_state_dict(theirs)
+    network.trunk.load_state_dict(theirs | {name: mine[name] for name in other_shape})
     same = [name for name in settings.names if output_meaning(settings, taxonomy, name) == other.meaning(name)]
     for name in same:
         network.heads[name].load_state_dict(other.network.heads[name].state_dict())

@@ -17,15 +17,25 @@ torch = pytest.importorskip("torch", reason="torch is not installed; install the
 from torch import Tensor  # noqa: E402 (only where torch is there)
 
 from labeler.errors import LabelerError  # noqa: E402
+from labeler.faces import TEMPLATE  # noqa: E402
 from labeler.pack import Pack, softmax  # noqa: E402
 from labeler.taxonomy import ATTRIBUTES, FAIRFACE, UTKFACE  # noqa: E402
 from training.batches import Batch, mixed  # noqa: E402
 from training.cli import main  # noqa: E402
 from training.export import Options, export_pack, onnx_bytes  # noqa: E402
-from training.networks import NETWORKS, Answers, NormaliseContrast, Shape, build, parameter_count  # noqa: E402
+from training.networks import (  # noqa: E402
+    NETWORKS,
+    Answers,
+    NormaliseContrast,
+    Shape,
+    build,
+    parameter_count,
+    rounded,
+    start_rounding,
+)
 from training.objective import Teachers, soft_cross_entropy, target_tables  # noqa: E402
 from training.parallel import Replicas, as_input  # noqa: E402
-from training.pictures import whole_pictures  # noqa: E402
+from training.pictures import Pictures, Pixels, cut, whole_pictures  # noqa: E402
 from training.quantise import loss_of  # noqa: E402
 from training.settings import Settings, read_settings  # noqa: E402
 from training.sources import TrainingData  # noqa: E402
@@ -52,6 +62,10 @@ def tiny_data(count: int = 40) -> TrainingData:
     pixels = rng.integers(0, 256, (count, 24, 24), dtype=np.uint8)
     pixels[:, :12] = (pixels[:, :12] // 4) + 180 * labels["gender"][:, None, None].astype(np.uint8)
     return TrainingData(whole_pictures(pixels), labels, FAIRFACE, [SOURCE])
+
+
+def plain_pixels(pictures: Pictures, side: int) -> Pixels:
+    return np.stack([cut(pictures.pixels[i], pictures.frames[i], side, side) for i in range(len(pictures))])
 
 
 @pytest.mark.parametrize(("name", "count"), [("cnn-128", 728_194), ("cnn-1024", 5_375_746), ("cnn-128-128", 744_706)])
@@ -184,6 +198,60 @@ def test_a_trunk_of_another_make_is_refused_by_name(tmp_path: Path) -> None:
         Run(tiny_data(), replace(TINY, network="multitask-cnn"), tmp_path / "x", init=read_trained(tmp_path / "first"))
 
 
+def test_a_teacher_may_see_larger_crops_in_colour_and_more_around_the_face(tmp_path: Path) -> None:
+    gray = tiny_data()
+    colour = replace(gray, pictures=whole_pictures(np.repeat(gray.pictures.pixels[..., None], 3, axis=3)))
+    aligned = replace(TINY, network="residual", framing="landmarks", epochs=1)
+    Run(gray, aligned, tmp_path / "first").train()
+    finer = replace(aligned, network="residual-fine", colour="rgb", width=24, height=24, margin=1.5)
+    Run(colour, finer, tmp_path / "fine", init=read_trained(tmp_path / "first")).train()
+    teacher = read_trained(tmp_path / "fine")
+    run = Run(gray, aligned, tmp_path / "taught", teachers=[teacher], lessons=[colour.pictures])
+    crops = np.moveaxis(plain_pixels(colour.pictures.widened(1.5), 24), 3, 1)
+    with torch.inference_mode():
+        views = [teacher.network(as_input(np.ascontiguousarray(view))) for view in (crops, crops[..., ::-1])]
+        expected = torch.stack([torch.softmax(view["age"] / 2, dim=1) for view in views]).mean(dim=0)
+    torch.testing.assert_close(run.objective.taught["age"], expected, atol=1e-5, rtol=1e-4)
+    document = export_pack(teacher, tmp_path / "pack", name="x", version="1", description="x")
+    eyes = [point[0] for point in document["input"]["framing"]["points"][:2]]
+    assert eyes[1] - eyes[0] == pytest.approx((TEMPLATE[1][0] - TEMPLATE[0][0]) / 1.5)
+
+
+def test_a_wider_crop_keeps_its_centre() -> None:
+    pictures = whole_pictures(np.zeros((1, 24, 24), np.uint8))
+    wide = pictures.widened(2.0).frames[0]
+    np.testing.assert_allclose(wide @ [0.5, 0.5, 1], [12, 12])
+    np.testing.assert_allclose(wide @ [0, 1, 1], [-12, 36])
+
+
+def test_a_network_that_rounds_gives_nearly_the_same_and_learns_all_the_same(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = build("residual", Shape(16, 16, 1, CLASSES)).eval()
+    crops = torch.rand(8, 1, 16, 16)
+    with torch.inference_mode():
+        exact = network(crops)["age"]
+        start_rounding(network)
+        near = network(crops)["age"]
+    assert 0 < float((near - exact).abs().max()) < 0.05 * float(exact.abs().max())
+    Run(tiny_data(), replace(TINY, network="residual", epochs=1), tmp_path / "first").train()
+    first = read_trained(tmp_path / "first")
+    run = Run(tiny_data(), replace(TINY, network="residual", epochs=1, rounding=True), tmp_path / "run", init=first)
+    run.train()
+    moved = run.network.state_dict()["trunk.3.body.0.0.weight"] - first.network.state_dict()["trunk.3.body.0.0.weight"]
+    assert float(moved.abs().max()) > 0
+
+
+def test_rounding_has_256_steps_and_keeps_0_and_the_gradient() -> None:
+    values = torch.linspace(-1.0, 3.0, 4001, requires_grad=True)
+    found = rounded(values)
+    assert len(found.unique()) <= 256
+    assert float((found - values).detach().abs().max()) <= 0.5 * 4 / 255 + 1e-6
+    assert float(rounded(torch.tensor([0.0, 0.3, 7.0]))[0]) == 0.0
+    found.sum().backward()
+    assert values.grad is not None
+    assert float(values.grad.min()) == 1.0
+
+
 def test_mixed_crops_lean_towards_their_own_picture_and_meet_another_group() -> None:
     groups = np.array([0, 0, 1, 1])
     crops = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1) * 60
@@ -200,7 +268,8 @@ def test_teachers_average_over_themselves_and_the_mirror_image() -> None:
     torch.manual_seed(0)
     networks = [build("logistic", Shape(12, 12, 1, CLASSES)).eval() for _ in range(2)]
     crops = torch.rand(3, 1, 12, 12)
-    found = Teachers(networks, [{"gender"}, {"gender", "age"}], 2.0, flip=True, mixed_precision=False).targets(crops)
+    teachers = Teachers(networks, [{"gender"}, {"gender", "age"}], 2.0, flip=True, mixed_precision=False)
+    found = teachers.targets([crops, crops])
     assert set(found) == {"gender", "age"}
     with torch.inference_mode():
         views = [network(view)["gender"] / 2 for network in networks for view in (crops, crops.flip(3))]
