@@ -132,7 +132,7 @@ class Objective:
                 loss = (1 - weight) * loss + weight * distillation_loss(
                     logits, _mixed(self.taught[name], batch), temperature
                 )
-            losses.append(loss)
+            losses.append(self.settings.weight(name) * loss)
         if self.years is not None and "age" in outputs:
             wanted = _mixed(self.years[:, None], batch)[:, 0]
             losses.append(self.settings.expectation * smooth_l1_loss(expected_years(outputs["age"]), wanted))

@@ -66,6 +66,8 @@ class Settings:
         Standard deviation, in years, of the bell that its target is.
     expectation : float
         Weight of the smooth absolute error of the expected age in years.
+    age_weight, gender_weight, ethnicity_weight : float
+        What each attribute's loss counts: gender, the easiest, has the smallest loss and moves the trunk least.
     mix_up : float
         Parameter of the beta distribution that says in which shares two crops are mixed (Zhang et al. 2018, "mixup");
         the other crop is one of another perceived ethnicity where the batch has any. 0 mixes none.
@@ -113,6 +115,9 @@ class Settings:
     age_years: bool = False
     year_softness: float = 2.5
     expectation: float = 0.1
+    age_weight: float = 1.0
+    gender_weight: float = 1.0
+    ethnicity_weight: float = 1.0
     mix_up: float = 0.0
     balance: str = "none"
     balance_power: float = 0.5
@@ -128,6 +133,10 @@ class Settings:
         """The attributes that are learned, in the order of `labeler.taxonomy.ATTRIBUTES`."""
         wanted = self.attributes.split(",")
         return tuple(name for name in ATTRIBUTES if name in wanted)
+
+    def weight(self, attribute: str) -> float:
+        """Return what an attribute's loss counts."""
+        return {"age": self.age_weight, "gender": self.gender_weight, "ethnicity": self.ethnicity_weight}[attribute]
 
     def to_document(self) -> dict[str, Any]:
         """Return the settings as a JSON document."""

@@ -33,7 +33,7 @@ from training.networks import (  # noqa: E402
     rounded,
     start_rounding,
 )
-from training.objective import Teachers, soft_cross_entropy, target_tables  # noqa: E402
+from training.objective import Objective, Teachers, soft_cross_entropy, target_tables  # noqa: E402
 from training.parallel import Replicas, as_input  # noqa: E402
 from training.pictures import Pictures, Pixels, cut, whole_pictures  # noqa: E402
 from training.quantise import loss_of  # noqa: E402
@@ -426,6 +426,16 @@ def test_targets_are_distributions_and_a_neighbouring_age_is_less_wrong() -> Non
         torch.testing.assert_close(table.sum(dim=1), torch.ones(len(table)))
     assert tables["age"][4, 4] > tables["age"][4, 5] > tables["age"][4, 6]
     assert tables["gender"][0].tolist() == pytest.approx([0.975, 0.025])
+
+
+def test_an_attribute_counts_as_much_as_its_weight() -> None:
+    data = tiny_data()
+    outputs = {name: torch.randn(8, count) for name, count in CLASSES.items()}
+    batch = Batch(np.zeros((8, 1, 12, 12), np.uint8), np.arange(8))
+    plain = Objective(data, TINY)(outputs, batch)
+    gender = Objective(data, replace(TINY, attributes="gender"))({"gender": outputs["gender"]}, batch)
+    weighted = Objective(data, replace(TINY, gender_weight=3.0))(outputs, batch)
+    assert float(weighted) == pytest.approx(float(plain + 2 * gender))
 
 
 def test_the_validation_cut_has_each_group_in_its_share() -> None:
