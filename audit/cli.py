@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec
 
 import click
 
-from audit import drift, plan, result, run
+from audit import drift, markdown, plan, result, run
 from audit.text import shown
 from audit.verdict import EXIT_CODES
 from labeler import __version__
@@ -20,6 +21,7 @@ from labeler.taxonomy import ATTRIBUTES
 Arguments = ParamSpec("Arguments")
 
 FILE = click.Path(path_type=Path)
+DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 CONFIDENCE = click.option(
     "--confidence",
     default=0.95,
@@ -50,12 +52,12 @@ def guarded(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
     return inner
 
 
-def say(lines: Iterable[str], *written: Path | None) -> None:
-    """Print lines, then where each file is."""
-    click.echo("\n".join(lines))
+def say(lines: Iterable[str], *written: Path | None, aside: bool = False) -> None:
+    """Print lines, then where each file is; aside, on stderr, where stdout is a file's content."""
+    click.echo("\n".join(lines), err=aside)
     for path in written:
         if path is not None:
-            click.echo(f"-> {shown(str(path))}")
+            click.echo(f"-> {shown(str(path))}", err=aside)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,6 +73,8 @@ def main() -> None:
 @click.option("--models", type=FILE, help="Folder of the pack that labelled the table, for the model-based shares.")
 @click.option("--out", type=FILE, help="The page to write, one HTML file.")
 @click.option("--json", "json_out", type=FILE, help="The same numbers, as JSON.")
+@click.option("--markdown", "markdown_out", type=FILE, help="A summary in Markdown; - prints it.")
+@click.option("--date", type=DATE, help="The day or time that the audit speaks of, for audit-labels history.")
 @click.option("--target", default="uniform", show_default=True, help="Shares wanted: uniform, a CSV or a label table.")
 @click.option(
     "--margin",
@@ -88,21 +92,35 @@ def report(
     models: Path | None,
     out: Path | None,
     json_out: Path | None,
+    markdown_out: Path | None,
+    date: datetime | None,
     target: str,
     margin: float | None,
     min_cell: int,
     confidence: float,
     seed: int,
 ) -> None:
-    """Write the audit of the label table LABELS as a page, as JSON, or both.
+    """Write the audit of the label table LABELS as a page, as JSON, as Markdown, or as several of them.
 
     Exit codes: 0 pass or no margin set, 1 fail or a file could not be written, 2 could not run, 3 inconclusive.
 
     Example: audit-labels report labels.parquet --checked sheet.csv --margin 0.05 --out audit.html --json audit.json
     """
-    options = result.Options(confidence=confidence, min_cell=min_cell, seed=seed, target=target, margin=margin)
-    document = run.write(labels, truth, out, json_out, options, checked=checked, models=models)
-    say(run.summary(document), out, json_out)
+    options = result.Options(
+        confidence=confidence,
+        min_cell=min_cell,
+        seed=seed,
+        target=target,
+        margin=margin,
+        date=None if date is None else date.isoformat(timespec="minutes").removesuffix("T00:00"),
+    )
+    document = run.write(
+        labels, truth, out, json_out, options, checked=checked, models=models, markdown_out=markdown_out
+    )
+    printed = markdown_out is not None and str(markdown_out) == run.STDOUT
+    say(run.summary(document), out, json_out, None if printed else markdown_out, aside=printed)
+    if printed:
+        click.echo(markdown.render(document), nl=False)
     sys.exit(EXIT_CODES[document["verdict"]["result"]])
 
 

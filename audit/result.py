@@ -53,6 +53,9 @@ class Options:
         As `audit.targets.read` takes it.
     margin : float or None
         Shares within it of their target are as wanted; None asks for no verdict.
+    date : str or None
+        The day or the time, as ISO 8601, that the audit speaks of; None leaves it open. Never read from the clock, so
+        that the same call gives the same bytes.
     """
 
     confidence: float = 0.95
@@ -61,6 +64,7 @@ class Options:
     replicates: int = REPLICATES
     target: str = UNIFORM
     margin: float | None = None
+    date: str | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,7 @@ class _Audit:
                 "replicates": self.options.replicates,
                 "target": self.target.name,
                 "judged": list(self.target.judged),
+                "date": self.options.date,
             },
             "store": self._store(),
             "missingness": [*self._outcomes(), *self._by_folder(), *self._unsure(), *self._by_truth()],

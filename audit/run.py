@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audit import drift, plan, report, result, sheet
+from audit import drift, markdown, plan, report, result, sheet
 from audit.files import check_outputs
 from audit.records import Document
 from audit.targets import UNIFORM
@@ -14,6 +14,8 @@ from audit.text import count, percent, plural
 from labeler.errors import LabelerError
 
 Path = str | os.PathLike[str]
+STDOUT = "-"
+"""Instead of a file's name: the caller prints the text."""
 
 
 class ReportError(LabelerError):
@@ -29,8 +31,9 @@ def write(
     *,
     checked: Sequence[Path] = (),
     models: Path | None = None,
+    markdown_out: Path | None = None,
 ) -> Document:
-    """Audit a label table and write the page, audit.json, or both.
+    """Audit a label table and write the page, audit.json, the Markdown summary, or several of them.
 
     Returns
     -------
@@ -45,14 +48,18 @@ def write(
         If an input cannot be read, an output's folder cannot be written, or a file would be written over another one
         of this call.
     """
-    if out is None and json_out is None:
-        raise ReportError("nothing to write; give --out PAGE.html, --json AUDIT.json, or both")
-    check_outputs({"--out": out, "--json": json_out}, (labels, truth_file, *checked, _target_file(options)))
+    summary_file = None if markdown_out is None or os.fspath(markdown_out) == STDOUT else markdown_out
+    outputs = {"--out": out, "--json": json_out, "--markdown": summary_file}
+    if out is None and json_out is None and markdown_out is None:
+        raise ReportError("nothing to write; give --out PAGE.html, --json AUDIT.json, --markdown FILE, or several")
+    check_outputs(outputs, (labels, truth_file, *checked, _target_file(options)))
     document = result.audit_files(labels, truth_file, options, checked=checked, models=models)
     if json_out is not None:
         result.write_text(json_out, result.to_json(document))
     if out is not None:
         result.write_text(out, report.render(document))
+    if summary_file is not None:
+        result.write_text(summary_file, markdown.render(document))
     return document
 
 

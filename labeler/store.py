@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,8 @@ IMAGE_SUFFIXES = frozenset(
 """A file with one of these endings is an image file whatever it holds; any other is one if its first bytes say so."""
 
 _APPLE_DOUBLE = "._"
+_USUAL_ENDINGS = (".jpg", *sorted(IMAGE_SUFFIXES - {".jpg"}), *sorted(suffix.upper() for suffix in IMAGE_SUFFIXES))
+_BLOCK = 4096
 _Identity = tuple[int, int]
 _ESCAPE = re.compile(rb"\\(?:\\|x([0-9a-f]{2}))")
 
@@ -40,6 +43,31 @@ class Entry(NamedTuple):
     size_bytes: int | None
     mtime_ns: int | None
     problem: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Image files of one folder that follow each other in a walk; a million such are cheaper than a million entries.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        As in `Entry`, sorted.
+    sizes, times : sequence of int
+        Bytes, and the time of modification in nanoseconds, of each.
+    """
+
+    paths: Sequence[str]
+    sizes: Sequence[int]
+    times: Sequence[int]
+
+    def __len__(self) -> int:
+        """Return the number of files."""
+        return len(self.paths)
+
+    def entry(self, at: int) -> Entry:
+        """Return one of the files."""
+        return Entry(self.paths[at], self.sizes[at], self.times[at])
 
 
 @dataclass(frozen=True)
@@ -110,11 +138,21 @@ def check_store(root: str | os.PathLike[str]) -> Path:
 
 
 def scan(root: str | os.PathLike[str]) -> Iterator[Entry | Gap]:
-    """Yield every image file below a folder, sorted by `Entry.path` as UTF-8 bytes, and what could not be looked into.
+    """Yield what `scan_blocks` does, file by file."""
+    for found in scan_blocks(root):
+        if isinstance(found, Block):
+            yield from map(found.entry, range(len(found)))
+        else:
+            yield found
 
-    Links to files and folders are followed, each folder through one link only: a link to a folder above it, or to one
-    that another link has led to, is a `Gap`. Memory grows with the largest folder and the number of links, not with the
-    store. macOS's companion files (``._name``) are no images.
+
+def scan_blocks(root: str | os.PathLike[str]) -> Iterator[Block | Entry | Gap]:
+    """Yield every image file below a folder, sorted by path as UTF-8 bytes, and what could not be looked into.
+
+    Files come in blocks where there is nothing special about them. Links to files and folders are followed, each folder
+    through one link only: a link to a folder above it, or to one that another link has led to, is a `Gap`. Memory grows
+    with the largest folder and the number of links, not with the store. macOS's companion files (``._name``) are no
+    images.
 
     Parameters
     ----------
@@ -128,15 +166,15 @@ def scan(root: str | os.PathLike[str]) -> Iterator[Entry | Gap]:
     """
     folder = check_store(root)
     linked: set[_Identity] = set()
-    levels = [_level(os.fspath(folder), "", (_identity(os.stat(folder)),), linked)]
+    levels = [_level(_Folder(os.fspath(folder), "", (_identity(os.stat(folder)),)), linked)]
     while levels:
         found = next(levels[-1], None)
         if found is None:
             levels.pop()
-        elif isinstance(found, Entry | Gap):
-            yield found
+        elif isinstance(found, _Folder):
+            levels.append(_level(found, linked))
         else:
-            levels.append(_level(*found, linked))
+            yield found
 
 
 def walk(root: str | os.PathLike[str]) -> Iterator[Entry]:
@@ -148,39 +186,97 @@ def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino
 
 
-def _level(
-    folder: str, prefix: str, above: tuple[_Identity, ...], linked: set[_Identity]
-) -> Iterator[Entry | Gap | tuple[str, str, tuple[_Identity, ...]]]:
+@dataclass(frozen=True)
+class _Folder:
+    """A folder to go down into: its name for `os` functions, its path with ``/`` at the end, and itself and those above."""
+
+    name: str
+    prefix: str
+    above: tuple[_Identity, ...]
+
+
+def _level(folder: _Folder, linked: set[_Identity]) -> Iterator[Block | Entry | Gap | _Folder]:
     """Yield the image files of one folder and, in their place among them, the folders to go down into."""
-    items: dict[str, os.DirEntry[str]] = {}
     try:
-        with os.scandir(folder) as listing:
-            for item in listing:
-                items[_plain(item.name) + "/" * _is_folder(item)] = item
+        names, others = _listing(folder.name)
     except OSError as error:
-        yield Gap(prefix, f"cannot be listed ({error.strerror})")
+        yield Gap(folder.prefix, f"cannot be listed ({error.strerror})")
         return
+    start = 0
     # Code points sort as their UTF-8 bytes do.
-    for name in sorted(items):
-        item = items.pop(name)
-        if not name.endswith("/"):
-            entry = _entry(item, prefix + name)
-            if entry is not None:
-                yield entry
-            continue
+    for name in sorted(others):
+        stop = bisect_left(names, name, start)
+        yield from _files(folder, names, start, stop)
+        start = stop
+        item = others.pop(name)
+        if name.endswith("/"):
+            yield _below(folder, item, folder.prefix + name, linked)
+        elif (entry := _entry(item.path, item.name, folder.prefix + name)) is not None:
+            yield entry
+    yield from _files(folder, names, start, len(names))
+
+
+def _listing(folder: str) -> tuple[list[str], dict[str, os.DirEntry[str]]]:
+    """Return the plain image files of a folder, sorted, and all else by name; names as `encode_path` gives them."""
+    names: list[str] = []
+    others: dict[str, os.DirEntry[str]] = {}
+    with os.scandir(folder) as listing:
+        for item in listing:
+            name = item.name
+            if name.endswith(_USUAL_ENDINGS) and name[0] != "." and _is_plain_file(item):
+                names.append(name)
+            else:
+                others[_plain(name) + "/" * _is_folder(item)] = item
+    for start in range(0, len(names), _BLOCK):
+        joined = "".join(names[start : start + _BLOCK])
+        if not joined.isascii() or "\\" in joined:
+            names[start : start + _BLOCK] = map(encode_path, names[start : start + _BLOCK])
+    names.sort()
+    return names, others
+
+
+def _is_plain_file(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_file(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _files(folder: _Folder, names: Sequence[str], start: int, stop: int) -> Iterator[Block | Entry]:
+    """Yield some plain image files of a folder in blocks, or one by one where the system does not tell of all."""
+    for first in range(start, stop, _BLOCK):
+        chunk = names[first : min(first + _BLOCK, stop)]
+        plain = [decode_path(name) if "\\" in name else name for name in chunk]
         try:
-            identity = _identity(item.stat())
-        except OSError as error:
-            yield Gap(prefix + name, f"cannot be looked at ({error.strerror})")
+            descriptor = os.open(folder.name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                found = [os.stat(name, dir_fd=descriptor) for name in plain]
+            finally:
+                os.close(descriptor)
+        except OSError:
+            for name, real in zip(chunk, plain, strict=True):
+                if (entry := _entry(os.path.join(folder.name, real), real, folder.prefix + name)) is not None:
+                    yield entry
             continue
-        if identity in above:
-            yield Gap(prefix + name, "is a link to a folder above it", known=True)
-        elif identity in linked and item.is_symlink():
-            yield Gap(prefix + name, "is a link to a folder that another link has led to", known=True)
-        else:
-            if item.is_symlink():
-                linked.add(identity)
-            yield item.path, prefix + name, (*above, identity)
+        prefix = folder.prefix
+        yield Block(
+            [prefix + name for name in chunk], [one.st_size for one in found], [one.st_mtime_ns for one in found]
+        )
+
+
+def _below(folder: _Folder, item: os.DirEntry[str], prefix: str, linked: set[_Identity]) -> _Folder | Gap:
+    """Return a folder to go down into, or why not."""
+    try:
+        identity = _identity(item.stat())
+    except OSError as error:
+        return Gap(prefix, f"cannot be looked at ({error.strerror})")
+    if identity in folder.above:
+        return Gap(prefix, "is a link to a folder above it", known=True)
+    if item.is_symlink():
+        if identity in linked:
+            return Gap(prefix, "is a link to a folder that another link has led to", known=True)
+        linked.add(identity)
+    return _Folder(item.path, prefix, (*folder.above, identity))
 
 
 def _plain(name: str) -> str:
@@ -203,17 +299,17 @@ def _named_image(name: str) -> bool:
     return stem != "" and "." + ending.lower() in IMAGE_SUFFIXES
 
 
-def _entry(item: os.DirEntry[str], path: str) -> Entry | None:
-    if item.name.startswith(_APPLE_DOUBLE):
+def _entry(location: str, name: str, path: str) -> Entry | None:
+    if name.startswith(_APPLE_DOUBLE):
         return None
-    named = _named_image(item.name)
+    named = _named_image(name)
     try:
-        status = item.stat()
+        status = os.stat(location)
     except OSError as error:
         return Entry(path, None, None, f"cannot be opened ({error.strerror})") if named else None
     if not stat.S_ISREG(status.st_mode):
         return Entry(path, None, None, "is not a regular file") if named else None
-    if not named and not _looks_like_image(item.path):
+    if not named and not _looks_like_image(location):
         return None
     return Entry(path, status.st_size, status.st_mtime_ns)
 

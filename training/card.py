@@ -162,11 +162,15 @@ def _table(metrics: Sequence[Metric]) -> str:
 
 def _calibration(summary: Mapping[str, Any]) -> str:
     rows = [
-        f"| {name} | {entry['before']:.3f} | {entry['after']:.3f} |" for name, entry in summary["calibration"].items()
+        f"| {name} | {entry['before']:.3f} | {entry['after']:.3f} | {entry['by_chance']:.3f} "
+        f"({entry['by_chance_below']:.3f}) |"
+        for name, entry in summary["calibration"].items()
     ]
     return (
         "### Calibration\n\nExpected calibration error (15 bins of confidence) before and after the temperature, which "
-        "was fitted on validation pictures.\n\n| attribute | before | after |\n|---|---:|---:|\n" + "\n".join(rows)
+        "was fitted on validation pictures. By chance: what a perfectly calibrated classifier would show on as many "
+        "pictures (in brackets what 95 % of such stay below).\n\n"
+        "| attribute | before | after | by chance |\n|---|---:|---:|---:|\n" + "\n".join(rows)
     )
 
 

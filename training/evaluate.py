@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from labeler.errors import LabelerError, PackError
+from labeler.looks import looks
 from labeler.pack import Manifest, Pack, Prediction, read_manifest
 from labeler.taxonomy import ATTRIBUTES, FAIRFACE, FAIRFACE_TO_UTKFACE, UTKFACE, group_of_age
 from training.metrics import true_column
@@ -24,12 +25,14 @@ from training.summary import SUMMARY, summarise, write_summary
 
 EVALUATION = "evaluation.parquet"
 METADATA = b"efrs.evaluation"
+LOOKS = ("sharpness", "contrast", "face_size")
+"""What tells whether other pictures look like these, as `labeler.looks` measures it; null where it is not known."""
 
 Probabilities = npt.NDArray[np.float32]
 
 
 def evaluation_frame(
-    frame: pd.DataFrame, prediction: Prediction, manifest: Manifest, taxonomy: str
+    frame: pd.DataFrame, prediction: Prediction, crops: Pixels, manifest: Manifest, taxonomy: str
 ) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
     """Put true labels and predictions side by side, in classes that both have.
 
@@ -40,9 +43,11 @@ def evaluation_frame(
     Parameters
     ----------
     frame : pandas.DataFrame
-        As `training.datasets` reads it; its paths are not kept.
+        As `training.datasets` reads it; its paths are not kept. Optionally ``face_size``.
     prediction : Prediction
         Of the same pictures, in the same order.
+    crops : numpy.ndarray
+        The same pictures as the pack takes them.
     manifest : Manifest
         Of the pack.
     taxonomy : str
@@ -51,8 +56,8 @@ def evaluation_frame(
     Returns
     -------
     (pandas.DataFrame, dict)
-        ``true_age_group``, ``true_gender``, ``true_ethnicity``, ``true_age``, the three ``…_probabilities`` and
-        ``age``, sorted by truth and then age, so that the order tells nothing of the files; and the classes.
+        ``true_age_group``, ``true_gender``, ``true_ethnicity``, ``true_age``, the three ``…_probabilities``, ``age``
+        and `LOOKS`, sorted by truth and then age, so that the order tells nothing of the files; and the classes.
     """
     classes = dict(manifest.classes)
     probabilities = dict(prediction.probabilities)
@@ -65,6 +70,8 @@ def evaluation_frame(
             classes["ethnicity"] = UTKFACE.classes["ethnicity"]
         else:
             ethnicity = ethnicity.map(dict(FAIRFACE_TO_UTKFACE))
+    seen = looks(crops)
+    sizes = frame["face_size"].to_numpy(np.float32) if "face_size" in frame else np.full(len(frame), np.nan, np.float32)
     result = pd.DataFrame(
         {
             "true_age_group": age_group.to_numpy(),
@@ -73,6 +80,7 @@ def evaluation_frame(
             "true_age": frame["age"].to_numpy(np.float32),
             **{f"{name}_probabilities": list(probabilities[name]) for name in ATTRIBUTES},
             "age": prediction.years,
+            **dict(zip(LOOKS, (seen[:, 0], seen[:, 1], sizes), strict=True)),
         }
     )
     order = ["true_gender", "true_ethnicity", "true_age_group", "true_age", "age"]
@@ -106,15 +114,16 @@ def evaluate(pack: Pack, frame: pd.DataFrame, crops: Pixels, about: Mapping[str,
     -------
     pyarrow.Table
         The columns of `evaluation_frame`; its schema's metadata holds ``efrs.evaluation`` (JSON) with `about`, ``n``,
-        the pack's name, version and digest, and the classes.
+        the pack's name, version and digest, the classes, and the width and height of the ``crop``.
     """
     manifest = pack.manifest
-    result, classes = evaluation_frame(frame, pack.predict(crops), manifest, str(about["taxonomy"]))
+    result, classes = evaluation_frame(frame, pack.predict(crops), crops, manifest, str(about["taxonomy"]))
     document = {
         **about,
         "n": len(result),
         "pack": {"name": manifest.name, "version": manifest.version, "digest": manifest.digest},
         "classes": {name: list(classes[name]) for name in ATTRIBUTES},
+        "crop": [manifest.width, manifest.height],
     }
     columns: dict[str, Any] = {}
     for name in ATTRIBUTES:
@@ -125,6 +134,8 @@ def evaluate(pack: Pack, frame: pd.DataFrame, crops: Pixels, about: Mapping[str,
         values = np.stack(list(result[f"{name}_probabilities"])).astype(np.float32)
         columns[f"{name}_probabilities"] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
     columns["age"] = pa.array(result["age"], pa.float32())
+    for name in LOOKS:
+        columns[name] = pa.array(result[name], pa.float32(), from_pandas=True)
     metadata = {METADATA: json.dumps(document, sort_keys=True).encode()}
     return pa.table(columns).replace_schema_metadata(metadata)
 

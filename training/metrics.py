@@ -137,6 +137,28 @@ def calibration_error(scored: Scored, bins: int = 15) -> float:
     return float(np.average(gaps, weights=[np.sum(number == b) for b in np.unique(number)]))
 
 
+def chance_calibration_error(scored: Scored, bins: int = 15, *, draws: int = 400, seed: int = 1) -> tuple[float, float]:
+    """Return the calibration error that a perfectly calibrated classifier would show on as many pictures.
+
+    With so many pictures in a bin its share right strays from its confidence by chance, and `calibration_error` counts
+    every such straying as an error. Here each prediction is right with exactly the probability that it states.
+
+    Returns
+    -------
+    (float, float)
+        The mean over draws, and the value that 95 % of them stay below.
+    """
+    confidence = scored.probabilities.max(axis=1)
+    number = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    right = np.random.default_rng(seed).random((draws, len(confidence))) < confidence
+    errors = np.zeros(draws)
+    for b in np.unique(number):
+        inside = number == b
+        errors += np.abs(right[:, inside].sum(axis=1) - confidence[inside].sum())
+    errors /= len(confidence)
+    return float(errors.mean()), float(np.quantile(errors, 0.95))
+
+
 def fit_temperature(logits: Floats, truth: Indices) -> float:
     """Return the temperature with which ``softmax(logits / T)`` has the least negative log-likelihood.
 

@@ -17,6 +17,7 @@ from labeler.decode import decode, quiet_decoders
 from labeler.detector import Detector
 from labeler.errors import DecodeError, LabelerError
 from labeler.faces import Cropper, find, similarity, whole_crop
+from labeler.looks import face_size
 from labeler.pack import Manifest
 
 Pixels = npt.NDArray[np.uint8]
@@ -178,7 +179,7 @@ def read_aligned_pictures(
 
 def read_crops(
     paths: Sequence[Path], manifest: Manifest, *, face: str = "auto", threads: int = 2, progress: bool = False
-) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+) -> tuple[Pixels, npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
     """Read of each image file the crop that labelling would hand to a pack.
 
     Parameters
@@ -196,9 +197,10 @@ def read_crops(
 
     Returns
     -------
-    (numpy.ndarray, numpy.ndarray)
+    (numpy.ndarray, numpy.ndarray, numpy.ndarray)
         Crops (n, height, width) or (n, height, width, 3), uint8, of the pictures in which a face was found, in the
-        order of the paths; and which of the paths these are. Where whole pictures are the crops these are all.
+        order of the paths; which of the paths these are; and how large each of these faces is against the crop
+        (`labeler.looks.face_size`). Where whole pictures are the crops these are all, and the sizes are NaN.
 
     Raises
     ------
@@ -208,12 +210,17 @@ def read_crops(
     cropper = Cropper.of(manifest, face)
     quiet_decoders()
     with ThreadPoolExecutor(threads) as pool:
-        found = pool.map(lambda path: cropper.crop(decoded_picture(path))[1], paths)
-        crops = list(tqdm(found, "crops", len(paths), disable=not progress, unit="img"))
-    kept = [crop for crop in crops if crop is not None]
+        found = pool.map(lambda path: cropper.crop(decoded_picture(path)), paths)
+        pairs = list(tqdm(found, "crops", len(paths), disable=not progress, unit="img"))
+    kept = [(finding, crop) for finding, crop in pairs if crop is not None]
     if not kept:
         raise LabelerError(f"{paths[0].parent}: no face was found in any of {len(paths)} pictures; check the folder")
-    return np.stack(kept), np.array([crop is not None for crop in crops])
+    sizes = [
+        np.nan if finding is None or finding.face is None else face_size(finding.face.box, *crop.shape[1::-1])
+        for finding, crop in kept
+    ]
+    crops = np.stack([crop for _, crop in kept])
+    return crops, np.array([crop is not None for _, crop in pairs]), np.array(sizes, np.float32)
 
 
 def decoded_picture(path: Path) -> Pixels:

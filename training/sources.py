@@ -179,8 +179,8 @@ def read_evaluation_data(
     Returns
     -------
     (pandas.DataFrame, numpy.ndarray, int)
-        The frame of `training.datasets`, crops (n, height, width) or (n, height, width, 3), uint8, and how many
-        pictures were left out of both, since no face was found in them.
+        The frame of `training.datasets` with ``face_size`` (of `read_crops`), crops (n, height, width) or (n, height,
+        width, 3), uint8, and how many pictures were left out of both, since no face was found in them.
     """
     root = Path(source)
     if checked_data_set(data_set) == "fairface":
@@ -189,8 +189,8 @@ def read_evaluation_data(
     else:
         frame = read_utkface(source)
     paths = [root / path for path in frame["path"]]
-    crops, found = read_crops(paths, manifest, face=face, progress=progress)
-    return frame[found].reset_index(drop=True), crops, int(np.sum(~found))
+    crops, found, sizes = read_crops(paths, manifest, face=face, progress=progress)
+    return frame[found].reset_index(drop=True).assign(face_size=sizes), crops, int(np.sum(~found))
 
 
 def merged_sources(*groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

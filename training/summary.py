@@ -16,7 +16,15 @@ import pandas as pd
 from labeler.errors import PackError
 from labeler.table import check_output
 from labeler.taxonomy import ATTRIBUTES
-from training.metrics import Metric, Scored, calibration_error, measure, scored_attribute, true_column
+from training.metrics import (
+    Metric,
+    Scored,
+    calibration_error,
+    chance_calibration_error,
+    measure,
+    scored_attribute,
+    true_column,
+)
 
 SUMMARY = "evaluation.json"
 """In a pack that may not pass on its evaluation's rows."""
@@ -41,7 +49,8 @@ def summarise(frame: pd.DataFrame, about: Mapping[str, Any], temperatures: Mappi
         ``version``, ``about``, ``metrics`` (as `training.metrics.Metric`, NaN as null), and for each attribute
         ``confusion`` (overall, and by gender and by ethnicity: counts, true classes down, predicted across),
         ``reliability`` (for each bin of confidence ``n``, mean ``confidence`` and ``accuracy``) and
-        ``calibration`` (expected calibration error ``before`` and ``after``).
+        ``calibration`` (expected calibration error ``before`` and ``after``, and what a perfectly calibrated
+        classifier would show ``by_chance`` on as many pictures and ``by_chance_below`` in 95 % of cases).
     """
     classes = about["classes"]
     document: dict[str, Any] = {
@@ -60,9 +69,12 @@ def summarise(frame: pd.DataFrame, about: Mapping[str, Any], temperatures: Mappi
         document["confusion"][attribute] = _confusions(known, scored, attribute, classes)
         document["reliability"][attribute] = reliability(scored)
         before = uncalibrated(scored, temperatures[attribute])
+        by_chance, below = chance_calibration_error(scored)
         document["calibration"][attribute] = {
             "before": calibration_error(before),
             "after": calibration_error(scored),
+            "by_chance": by_chance,
+            "by_chance_below": below,
         }
     return document
 

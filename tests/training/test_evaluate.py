@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from labeler.errors import LabelerError, PackError
+from labeler.looks import sharpness
 from labeler.pack import Pack
 from labeler.taxonomy import FAIRFACE, UTKFACE
 from tests.packs import write_pack
@@ -53,6 +54,9 @@ def test_an_evaluation_holds_truth_and_probabilities_but_no_names(tmp_path: Path
         "gender_probabilities",
         "ethnicity_probabilities",
         "age",
+        "sharpness",
+        "contrast",
+        "face_size",
     ]
     assert b"secret" not in path.read_bytes()
     assert table["true_age"].null_count == 3
@@ -69,6 +73,22 @@ def test_rows_keep_their_own_truth_when_they_are_sorted(tmp_path: Path) -> None:
     male = frame[frame["true_gender"] == "male"].iloc[0]
     np.testing.assert_allclose(male["age_probabilities"], predicted.probabilities["age"][0], rtol=1e-6)
     assert male["true_age_group"] == "3-9"
+
+
+def test_rows_keep_their_own_looks_when_they_are_sorted(tmp_path: Path) -> None:
+    rows = FAIRFACE_ROWS.assign(face_size=[0.5, 1.5, math.nan])
+    frame, about = read_evaluation(evaluated(tmp_path, rows, "fairface", "fairface"))
+    male = frame[frame["true_gender"] == "male"].iloc[0]
+    assert male["contrast"] == pytest.approx(CROPS[0].std() / 255)
+    assert male["sharpness"] == pytest.approx(sharpness(CROPS[0]))
+    assert male["face_size"] == 0.5
+    assert frame["face_size"].isna().sum() == 1
+    assert about["crop"] == [48, 48]
+
+
+def test_where_the_size_of_the_faces_is_not_known_it_is_null(tmp_path: Path) -> None:
+    table = pq.read_table(evaluated(tmp_path, FAIRFACE_ROWS, "fairface", "fairface"))
+    assert table["face_size"].null_count == 3
 
 
 def test_a_seven_class_pack_is_judged_in_five_classes_on_utkface(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from training.metrics import (
     Scored,
     balanced_accuracy,
     calibration_error,
+    chance_calibration_error,
     fit_temperature,
     macro_f1,
     roc_auc,
@@ -57,3 +58,18 @@ def test_calibration_error_is_0_for_calibrated_and_large_for_boastful_probabilit
     truth = np.array([0, 0, 0, 1] * 25)
     assert calibration_error(Scored(truth, np.tile([0.75, 0.25], (100, 1)))) == pytest.approx(0.0)
     assert calibration_error(Scored(truth, np.tile([1.0, 0.0], (100, 1)))) == pytest.approx(0.25)
+
+
+def test_chance_alone_shows_the_calibration_error_that_calibrated_classifiers_have() -> None:
+    rng = np.random.default_rng(5)
+    powers = np.exp(rng.normal(size=(400, 5)))
+    probabilities = powers / powers.sum(axis=1, keepdims=True)
+    mean, below = chance_calibration_error(Scored(np.zeros(400, np.int64), probabilities))
+    drawn = [
+        calibration_error(Scored(np.array([rng.choice(5, p=row) for row in probabilities]), probabilities))
+        for _ in range(60)
+    ]
+    assert mean == pytest.approx(np.mean(drawn), abs=4 * float(np.std(drawn)) / 60**0.5)
+    assert 0.8 <= np.mean(np.array(drawn) <= below) <= 1.0
+    certain = Scored(np.zeros(9, np.int64), np.tile([1.0, 0.0], (9, 1)))
+    assert chance_calibration_error(certain) == (0.0, 0.0)

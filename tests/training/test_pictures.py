@@ -145,8 +145,9 @@ def test_files_are_read_in_order_and_a_broken_one_is_named(tmp_path: Path) -> No
 def test_pictures_without_a_face_are_left_out_only_where_the_pack_wants_faces(tmp_path: Path) -> None:
     path = tmp_path / "flat.png"
     cv2.imwrite(str(path), np.full((64, 64, 3), 128, np.uint8))
-    crops, found = read_crops([path], read_manifest(write_pack(tmp_path / "whole")))
+    crops, found, sizes = read_crops([path], read_manifest(write_pack(tmp_path / "whole")))
     assert crops.shape == (1, 48, 48)
+    assert np.isnan(sizes).all()
     assert found.tolist() == [True]
     with pytest.raises(LabelerError, match="no face was found in any"):
         read_crops([path], read_manifest(write_pack(tmp_path / "aligned", framing="landmarks")))
