@@ -23,7 +23,7 @@ from labeler.pack import FORMAT_VERSION, MANIFEST, read_manifest
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
 from training.metrics import fit_temperature
 from training.networks import EXPECTED_AGE, Answers
-from training.quantise import loss_of, milliseconds, network_outputs, quantise
+from training.quantise import milliseconds, network_outputs, smallest_loss
 from training.settings import Settings
 from training.sources import pack_licence, pack_notice
 from training.trained import VALIDATION, Trained
@@ -189,19 +189,18 @@ def _network(trained: Trained, options: Options) -> tuple[bytes, Logits, dict[st
     logits = network_outputs(content, trained.crops)
     if options.int8 == "never":
         return content, logits, notes
-    small = quantise(content, trained.crops)
-    small_logits = network_outputs(small, trained.crops)
-    loss = loss_of(logits, small_logits, trained.labels)
-    before, after = milliseconds([content, small], trained.crops)
+    small = smallest_loss(content, trained.crops, logits, trained.labels)
+    before, after = milliseconds([content, small.content], trained.crops)
     notes["int8"] = {
-        "chosen": loss.acceptable,
-        "loss": loss.to_document(),
+        "chosen": small.loss.acceptable,
+        "variant": small.variant,
+        "loss": small.loss.to_document(),
         "milliseconds": {"float32": round(before, 3), "int8": round(after, 3)},
-        "bytes": {"float32": len(content), "int8": len(small)},
+        "bytes": {"float32": len(content), "int8": len(small.content)},
     }
-    if not loss.acceptable:
+    if not small.loss.acceptable:
         return content, logits, notes
-    return small, small_logits, notes | {"precision": "int8"}
+    return small.content, small.logits, notes | {"precision": "int8"}
 
 
 def _input(settings: Settings, options: Options) -> dict[str, Any]:

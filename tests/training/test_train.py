@@ -36,7 +36,7 @@ from training.networks import (  # noqa: E402
 from training.objective import Objective, Teachers, soft_cross_entropy, target_tables  # noqa: E402
 from training.parallel import Replicas, as_input  # noqa: E402
 from training.pictures import Pictures, Pixels, cut, whole_pictures  # noqa: E402
-from training.quantise import loss_of  # noqa: E402
+from training.quantise import VARIANTS, Loss, loss_of  # noqa: E402
 from training.settings import Settings, read_settings  # noqa: E402
 from training.sources import TrainingData  # noqa: E402
 from training.train import (  # noqa: E402
@@ -338,6 +338,7 @@ def test_int8_is_measured_on_validation_pictures_and_shipped_only_where_it_is_as
         trained, tmp_path / "pack", name="x", version="1", description="x", options=Options(int8="auto")
     )
     report = document["training"]["int8"]
+    assert report["variant"] in VARIANTS
     assert report["bytes"]["int8"] < 0.5 * report["bytes"]["float32"]
     small = document["training"]["precision"] == "int8"
     assert small == report["chosen"]
@@ -359,6 +360,13 @@ def test_the_loss_of_int8_is_that_of_the_worst_group_of_many_pictures() -> None:
     assert loss.worst_group["gender"] == pytest.approx(0.02)
     assert not loss.acceptable
     assert loss_of(right, right, labels).acceptable
+
+
+def test_the_cost_of_int8_is_the_largest_loss_against_what_is_allowed() -> None:
+    assert Loss({"age": 0.001}, {"age": 0.008}).cost == pytest.approx(0.8)
+    assert Loss({"age": 0.003}, {"age": 0.0}).acceptable
+    assert not Loss({"age": 0.0, "gender": 0.0031}, {"age": -0.01, "gender": 0.0}).acceptable
+    assert Loss({"age": -0.01}, {"age": -0.02}).cost < 0
 
 
 def test_a_run_leaves_settings_history_curves_and_checkpoints(tmp_path: Path) -> None:
