@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +32,8 @@ grid alone puts them up to a quarter of the distance of the eyes off, depending 
 
 _STRIDES = (8, 16, 32)
 _MULTIPLE = 32
-_OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in _STRIDES)
+_INPUT = "pixels"
+_OUTPUTS = ("scores", "cells")
 
 Array = npt.NDArray[np.float32]
 
@@ -113,9 +113,8 @@ class Detector:
         if (height, width) != (rows, columns):
             bottom, right = height - rows, width - columns
             pixels = np.asarray(cv2.copyMakeBorder(pixels, 0, bottom, 0, right, cv2.BORDER_CONSTANT), np.uint8)
-        blob = cv2.dnn.blobFromImage(np.ascontiguousarray(pixels), swapRB=True)
-        values = self._runner.run(_OUTPUTS, {"input": blob})
-        return suppress(_decode(values, height, width, min(threshold, VOTE_THRESHOLD)), threshold)
+        scores, cells = self._runner.run(_OUTPUTS, {_INPUT: np.ascontiguousarray(pixels)})
+        return suppress(_decode(scores, cells, height, width, min(threshold, VOTE_THRESHOLD)), threshold)
 
     def detect_pyramid(self, pixels: Pixels, threshold: float = THRESHOLD) -> Faces:
         """Find the faces at the picture's own size and at half of it, where faces too large for `detect` fit.
@@ -130,36 +129,36 @@ class Detector:
         return suppress(join([self.detect(pixels, threshold), self.detect(half, threshold).scaled(2)]), threshold)
 
 
-def _decode(values: Sequence[Array], height: int, width: int, threshold: float) -> Faces:
+def _decode(scores: Array, cells: Array, height: int, width: int, threshold: float) -> Faces:
     """Turn the network's outputs into boxes and landmarks, as OpenCV's FaceDetectorYN does.
 
-    At each stride, cell (row, column) scores sqrt(cls x obj), both clipped to 0..1; the box is centred at
-    (column + b0, row + b1) x stride and measures exp(b2) x exp(b3) x stride; landmarks are offsets from the cell.
+    At each stride, cell (row, column) scores sqrt(cls x obj); the box is centred at (column + b0, row + b1) x stride
+    and measures exp(b2) x exp(b3) x stride; landmarks are offsets from the cell.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray
+        Shape (cells,).
+    cells : numpy.ndarray
+        Shape (14, cells): b0 to b3, then x and y of five landmarks.
     """
-    classes, objects, boxes, points = (
-        np.concatenate([value[0] for value in values[start : start + len(_STRIDES)]])
-        for start in range(0, len(_OUTPUTS), len(_STRIDES))
-    )
-    product = np.clip(classes[:, 0], 0, 1) * np.clip(objects[:, 0], 0, 1)
-    chosen = np.flatnonzero(product >= threshold * threshold)
-    if not len(chosen):
-        return join([])
-    cells, strides = (part[chosen] for part in _grid(height, width))
-    size = np.exp(boxes[chosen, 2:]) * strides
-    corner = (cells + boxes[chosen, :2]) * strides - size / 2
-    landmarks = (points[chosen].reshape(-1, 5, 2) + cells[:, None]) * strides[:, None]
-    return Faces(np.concatenate([corner, size], 1), landmarks, np.sqrt(product[chosen]))
+    chosen = np.flatnonzero(scores >= threshold)
+    values, grid, strides = (part[:, chosen] for part in (cells, *_grid(height, width)))
+    size = np.exp(values[2:4]) * strides
+    corner = (grid + values[:2]) * strides - size / 2
+    landmarks = (values[4:].reshape(5, 2, -1) + grid) * strides
+    return Faces(np.concatenate([corner, size]).T, landmarks.transpose(2, 0, 1), scores[chosen])
 
 
 @functools.lru_cache(maxsize=64)
 def _grid(height: int, width: int) -> tuple[Array, Array]:
-    """Return column and row, shape (cells, 2), and stride, shape (cells, 1), of every cell of the network's outputs."""
+    """Return column and row, shape (2, cells), and stride, shape (1, cells), of every cell of the network's outputs."""
     cells, strides = [], []
     for stride in _STRIDES:
         rows, columns = np.mgrid[: height // stride, : width // stride]
-        cells.append(np.stack([columns.ravel(), rows.ravel()], 1).astype(np.float32))
-        strides.append(np.full((rows.size, 1), stride, np.float32))
-    return np.concatenate(cells), np.concatenate(strides)
+        cells.append(np.stack([columns.ravel(), rows.ravel()]).astype(np.float32))
+        strides.append(np.full((1, rows.size), stride, np.float32))
+    return np.concatenate(cells, 1), np.concatenate(strides, 1)
 
 
 def join(parts: list[Faces]) -> Faces:
@@ -186,23 +185,24 @@ def suppress(faces: Faces, threshold: float = THRESHOLD) -> Faces:
     threshold : float
         Least score of a face that is kept; weaker ones only vote.
     """
-    left, top = faces.boxes[:, 0], faces.boxes[:, 1]
-    right, bottom = left + faces.boxes[:, 2], top + faces.boxes[:, 3]
-    area = faces.boxes[:, 2] * faces.boxes[:, 3]
     order = np.argsort(-faces.scores, kind="stable")
+    start, size, scores = faces.boxes[order, :2], faces.boxes[order, 2:], faces.scores[order]
+    end, area = start + size, size[:, 0] * size[:, 1]
+    left = np.ones(len(order), np.bool_)
     kept: list[int] = []
     landmarks: list[Array] = []
-    while len(order) and faces.scores[order[0]] >= threshold:
-        best = order[0]
-        across = np.minimum(right[best], right[order]) - np.maximum(left[best], left[order])
-        down = np.minimum(bottom[best], bottom[order]) - np.maximum(top[best], top[order])
-        shared = np.maximum(across, 0) * np.maximum(down, 0)
-        overlap = shared / (area[best] + area[order] - shared)
-        voters = order[overlap >= VOTE_OVERLAP]
-        kept.append(int(best))
-        weights = faces.scores[voters] ** 2
-        landmarks.append(np.tensordot(weights / weights.sum(), faces.landmarks[voters], 1))
-        order = order[overlap <= OVERLAP]
+    for best in range(int(np.count_nonzero(scores >= threshold))):
+        if not left[best]:
+            continue
+        sides = np.maximum(np.minimum(end[best], end) - np.maximum(start[best], start), 0)
+        shared = sides[:, 0] * sides[:, 1]
+        overlap = shared / (area[best] + area - shared)
+        voters = np.flatnonzero(left & (overlap >= VOTE_OVERLAP))
+        weights = scores[voters] ** 2
+        votes = faces.landmarks[order[voters]].reshape(-1, 10)
+        landmarks.append((weights @ votes / weights.sum()).reshape(5, 2))
+        kept.append(int(order[best]))
+        left &= overlap <= OVERLAP
     if not kept:
         return join([])
-    return Faces(faces.boxes[kept], np.stack(landmarks).astype(np.float32), faces.scores[kept])
+    return Faces(faces.boxes[kept], np.stack(landmarks), faces.scores[kept])

@@ -230,6 +230,16 @@ def framing(data_set: str, folder: str, out: str) -> None:
 
 
 @main.command()
+@click.argument("source", type=click.Path())
+@click.option("--out", required=True, type=click.Path(), help="Folder of the detector, such as models/yunet.")
+@named_errors
+def detector(source: str, out: str) -> None:
+    """Make the face detector of the published YuNet: SOURCE is face_detection_yunet_2023mar as ONNX in float32."""
+    with_torch("training.detector").write_detector(source, out)
+    click.echo(f"{out}: written")
+
+
+@main.command()
 @click.argument("data_set", type=click.Choice(list(DATA_SETS)))
 @click.argument("source", type=click.Path())
 @click.option("--out", required=True, type=click.Path(), help="CSV file to write: img_name, split, duplicate_group.")

@@ -12,7 +12,7 @@ import pytest
 
 from labeler.detector import Detector, Faces, join, suppress
 from labeler.errors import PackError
-from labeler.pack import models_folder
+from labeler.pack import models_folder, session
 from tests.labeler.photos import photo
 
 
@@ -67,6 +67,25 @@ def test_scaling_moves_boxes_and_keeps_scores() -> None:
     scaled = faces((1, 2, 3, 4, 0.5)).scaled(2)
     assert scaled.boxes.tolist() == [[2, 4, 6, 8]]
     assert scaled.scores.tolist() == [0.5]
+
+
+def test_the_merged_network_computes_what_the_published_one_does(shared_data: Path) -> None:
+    published = shared_data.parent / "models" / "yunet.onnx"
+    if not published.exists():
+        pytest.skip("the published network is not there")
+    pixels = photo("astronaut")
+    ours = session((models_folder() / "yunet" / "yunet.onnx").read_bytes(), Path("yunet.onnx"))
+    scores, cells = ours.run(["scores", "cells"], {"pixels": pixels})
+    blue_first = np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1)[None], np.float32)
+    classes, objects, boxes, points = (
+        np.concatenate(parts, 1)[0]
+        for parts in (
+            session(published.read_bytes(), published).run([f"{kind}_{k}" for k in (8, 16, 32)], {"input": blue_first})
+            for kind in ("cls", "obj", "bbox", "kps")
+        )
+    )
+    assert np.allclose(scores**2, (classes * objects)[:, 0], atol=1e-5)
+    assert np.allclose(cells.T, np.concatenate([boxes, points], 1), atol=1e-4)
 
 
 @pytest.mark.parametrize("damage", ["network", "manifest", "missing", "refused"])

@@ -59,6 +59,19 @@ def test_a_photo_on_its_side_gives_the_same_crop(detector: Detector, portrait: P
     assert np.abs(crops[0] - crops[1]).mean() < 6
 
 
+@pytest.mark.parametrize("angle", [-25, -12, 12, 25])
+def test_a_face_turned_in_the_plane_is_turned_back_all_the_way(
+    detector: Detector, portrait: Pixels, angle: float
+) -> None:
+    upright = find(portrait, detector).face
+    assert upright is not None
+    matrix = cv2.getRotationMatrix2D((255.5, 255.5), -angle, 1.0)
+    turned = np.asarray(cv2.warpAffine(portrait, matrix, (512, 512), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    face = find(turned, detector).face
+    assert face is not None
+    assert face.roll - upright.roll == pytest.approx(angle, abs=6)
+
+
 def test_a_small_face_in_a_large_picture_is_found_with_more_resolution(detector: Detector, portrait: Pixels) -> None:
     canvas = np.full((1500, 1500, 3), 90, np.uint8)
     canvas[900:1156, 200:456] = cv2.resize(portrait, (256, 256), interpolation=cv2.INTER_AREA)
