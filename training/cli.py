@@ -146,6 +146,17 @@ def train(
 
 
 @main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path())
+@click.option("--out", required=True, type=click.Path(), help="Folder of the run to write.")
+@named_errors
+def average(runs: tuple[str, ...], out: str) -> None:
+    """Average the weights of RUNS, each started from another of them, into a run that can be exported."""
+    trained, averaging = with_torch("training.trained"), with_torch("training.average")
+    found = averaging.average_runs([trained.read_trained(run) for run in runs], out)
+    click.echo(f"{out}: {json.dumps({name: round(value, 4) for name, value in found.items()})}")
+
+
+@main.command()
 @click.argument("run", type=click.Path())
 @click.option("--out", required=True, type=click.Path(), help="Folder of the pack to write.")
 @click.option("--name", help="Name of the pack; the folder's name by default.")

@@ -20,6 +20,7 @@ from labeler.errors import LabelerError  # noqa: E402
 from labeler.faces import TEMPLATE  # noqa: E402
 from labeler.pack import Pack, softmax  # noqa: E402
 from labeler.taxonomy import ATTRIBUTES, FAIRFACE, UTKFACE  # noqa: E402
+from training.average import average_runs  # noqa: E402
 from training.batches import Batch, mixed  # noqa: E402
 from training.cli import main  # noqa: E402
 from training.export import Options, export_pack, onnx_bytes  # noqa: E402
@@ -250,6 +251,30 @@ def test_rounding_has_256_steps_and_keeps_0_and_the_gradient() -> None:
     found.sum().backward()
     assert values.grad is not None
     assert float(values.grad.min()) == 1.0
+
+
+def test_the_average_of_runs_is_a_run_of_their_mean_weights(tmp_path: Path) -> None:
+    settings = replace(TINY, network="residual", epochs=1)
+    Run(tiny_data(), settings, tmp_path / "first").train()
+    first = read_trained(tmp_path / "first")
+    Run(tiny_data(), settings, tmp_path / "second", init=first).train()
+    states = [read_trained(tmp_path / name).network.state_dict() for name in ("first", "second")]
+    result = CliRunner().invoke(
+        main, ["average", str(tmp_path / "first"), str(tmp_path / "second"), "--out", str(tmp_path / "mean")]
+    )
+    assert result.exit_code == 0, result.output
+    mean = read_trained(tmp_path / "mean")
+    for name, value in mean.network.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (states[0][name] + states[1][name]) / 2)
+    assert mean.settings.init == "first,second"
+    assert mean.crops is not None
+    export_pack(mean, tmp_path / "pack", name="x", version="1", description="x")
+    Run(tiny_data(), replace(settings, seed=2), tmp_path / "other").train()
+    with pytest.raises(LabelerError, match="other: other validation pictures than first"):
+        average_runs([read_trained(tmp_path / "other"), first], tmp_path / "x")
+    with pytest.raises(LabelerError, match="two or more runs"):
+        average_runs([first], tmp_path / "x")
 
 
 def test_mixed_crops_lean_towards_their_own_picture_and_meet_another_group() -> None:

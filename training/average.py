@@ -1,0 +1,99 @@
+"""The mean of the weights of several runs: one network that generalises better than each of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from labeler.errors import LabelerError
+from training.networks import Labeler
+from training.sources import merged_sources
+from training.train import crop_logits
+from training.trained import BEST, VALIDATION, Trained, answers, output_meaning
+
+
+def average_runs(runs: Sequence[Trained], folder: str | os.PathLike[str]) -> dict[str, float]:
+    """Average the weights of runs that started from one another, and leave the result as a run (Wortsman et al. 2022).
+
+    Runs from one start lie in one valley of the loss, and the middle between them is lower than they are ("Model
+    soups: averaging weights of multiple fine-tuned models improves accuracy without increasing inference time"). Means
+    and variances of the batch normalisation are averaged too.
+
+    Parameters
+    ----------
+    runs : sequence of Trained
+        Two or more; the settings and the validation crops of the last are kept.
+    folder : path
+        Of the run to write.
+
+    Returns
+    -------
+    dict
+        The loss on the validation crops, ``loss``, and the accuracy of each attribute.
+
+    Raises
+    ------
+    LabelerError
+        If the runs differ in network, classes or validation pictures, or the folder cannot be written.
+    """
+    last = runs[-1]
+    if last.crops is None or len(runs) < 2:
+        raise LabelerError("averaging takes two or more runs, the last one with its validation crops; name them")
+    for run in runs[:-1]:
+        _check_alike(run, last)
+    network = last.network
+    network.load_state_dict(_mean([run.network for run in runs]))
+    settings = replace(last.settings, init=",".join(run.name for run in runs))
+    logits = crop_logits(answers(network, settings, last.taxonomy), last.crops)
+    target = Path(folder)
+    best = {
+        "weights": network.state_dict(),
+        "settings": asdict(settings),
+        "taxonomy": last.taxonomy.name,
+        "sources": merged_sources(*(run.sources for run in runs)),
+        "epoch": last.epoch,
+        "validation_logits": {name: torch.from_numpy(values) for name, values in logits.items()},
+        "validation_labels": {name: torch.from_numpy(values) for name, values in last.labels.items()},
+    }
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            target / VALIDATION, crops=last.crops, years=np.zeros(0, np.float32) if last.years is None else last.years
+        )
+        torch.save(best, target / BEST)
+    except OSError as error:
+        shutil.rmtree(target, ignore_errors=True)
+        raise LabelerError(f"--out {target}: cannot be written ({error.strerror}); choose another folder") from error
+    found = {"loss": 0.0}
+    for name, labels in last.labels.items():
+        outputs, truth = torch.from_numpy(logits[name]), torch.from_numpy(labels)
+        found["loss"] += float(torch.nn.functional.cross_entropy(outputs, truth))
+        found[name] = float((outputs.argmax(dim=1) == truth).float().mean())
+    return found
+
+
+def _check_alike(run: Trained, other: Trained) -> None:
+    same = run.settings.network == other.settings.network and all(
+        output_meaning(run.settings, run.taxonomy, name) == other.meaning(name) for name in other.settings.names
+    )
+    if not same:
+        raise LabelerError(f"{run.name}: another network or other classes than {other.name}; average runs of one make")
+    if any(not np.array_equal(run.labels[name], labels) for name, labels in other.labels.items()):
+        raise LabelerError(
+            f"{run.name}: other validation pictures than {other.name}; average runs of one data set and seed"
+        )
+
+
+def _mean(networks: Sequence[Labeler]) -> dict[str, Any]:
+    states = [network.state_dict() for network in networks]
+    return {
+        name: torch.stack([state[name] for state in states]).mean(dim=0) if value.is_floating_point() else value
+        for name, value in states[-1].items()
+    }
