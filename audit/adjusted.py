@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import optimize
 
+from audit.domain import LOOKS
 from audit.estimate import Estimate, FloatArray, IntArray, percentile_interval
 from audit.population import matrix
 from audit.text import shown
 from labeler.errors import PackError
-from labeler.pack import models_folder, read_manifest
+from labeler.pack import MANIFEST, models_folder, read_manifest
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
 
 EVALUATION = "evaluation.parquet"
+SUMMARY = "evaluation.json"
+"""An evaluation in aggregate, in packs that may not pass on its rows."""
 REPLICATES = 200
 BOOTSTRAPPED = 3000
 """Images of the store in each resample; they make the interval a little wider than the store alone would."""
@@ -46,6 +49,10 @@ class Evaluation:
         Predicted.
     true_years, years : array of shape (n,)
         True age, NaN where unknown, and predicted age.
+    looks : mapping of str to array of shape (n,)
+        Those of `audit.domain.LOOKS` that the file knows; an older one knows none.
+    crop : (float, float) or None
+        Width and height in pixels of what the classifier sees; None in an older file.
     """
 
     name: str
@@ -55,10 +62,14 @@ class Evaluation:
     probabilities: Mapping[str, FloatArray]
     true_years: FloatArray
     years: FloatArray
+    looks: Mapping[str, FloatArray] = field(default_factory=dict)
+    crop: tuple[float, float] | None = None
 
 
-def find_evaluation(pack_name: str, pack_digest: str, models: str | os.PathLike[str] | None) -> Evaluation | None:
-    """Return the evaluation of the pack that labelled a table, or None where it is not at hand.
+def find_evaluation(
+    pack_name: str, pack_digest: str, models: str | os.PathLike[str] | None
+) -> tuple[Evaluation | None, str]:
+    """Return the evaluation of the pack that labelled a table, or None and why there is none.
 
     Parameters
     ----------
@@ -71,22 +82,26 @@ def find_evaluation(pack_name: str, pack_digest: str, models: str | os.PathLike[
     Raises
     ------
     PackError
-        If a folder was named and is no pack, is another pack, or has no evaluation.
+        If a folder was named and is no pack or another one, or if an evaluation is damaged.
     """
-    if models is None:
-        folder = models_folder() / pack_name
-        if Path(pack_name).name != pack_name or not (folder / EVALUATION).is_file():
-            return None
-        if read_manifest(folder).digest != pack_digest:
-            return None
-        return read_evaluation(folder / EVALUATION)
-    manifest = read_manifest(models)
-    if manifest.digest != pack_digest:
+    folder = models_folder() / Path(pack_name).name if models is None else Path(models)
+    if models is None and (folder.name != pack_name or not (folder / MANIFEST).is_file()):
+        return None, f"the pack {shown(pack_name)} is not at hand; give its folder with --models"
+    if read_manifest(folder).digest != pack_digest:
+        if models is None:
+            return None, f"another version of the pack {shown(pack_name)} labelled this table; give that one's folder"
         raise PackError(
             f"--models {shown(os.fspath(models))}: is not the pack that labelled this table "
             f"({shown(pack_name)}, digest {pack_digest[:12]}); give that one"
         )
-    return read_evaluation(Path(models) / EVALUATION)
+    if (folder / EVALUATION).is_file():
+        return read_evaluation(folder / EVALUATION), ""
+    if (folder / SUMMARY).is_file():
+        return None, (
+            f"the pack {shown(pack_name)} has its evaluation in aggregate only, since the terms of the data do not let "
+            "its rows be passed on, and model-based shares need the rows; check a sample instead"
+        )
+    return None, f"the pack {shown(pack_name)} has no evaluation; write one with train-labelers evaluate"
 
 
 def read_evaluation(path: str | os.PathLike[str]) -> Evaluation:
@@ -110,8 +125,10 @@ def read_evaluation(path: str | os.PathLike[str]) -> Evaluation:
             for attribute in ATTRIBUTES
         }
         years = [table.column(c).to_numpy().astype(np.float64) for c in ("true_age", "age")]
-        title = f"{about['data_set']}, {about['split']}"
-        return Evaluation(title, str(about["pack"]["digest"]), classes, truth, probabilities, years[0], years[1])
+        looks = {name: table.column(name).to_numpy().astype(np.float64) for name in LOOKS if name in table.column_names}
+        crop = (float(about["crop"][0]), float(about["crop"][1])) if "crop" in about else None
+        title, digest = f"{about['data_set']}, {about['split']}", str(about["pack"]["digest"])
+        return Evaluation(title, digest, classes, truth, probabilities, years[0], years[1], looks, crop)
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         reason = shown((str(error).splitlines() or ["damaged"])[0])
         raise PackError(

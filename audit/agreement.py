@@ -246,7 +246,9 @@ class Records:
         if attribute == "age" and images.true_years is not None and images.years is not None and not only:
             aged = group.members & ~np.isnan(images.true_years)
             errors = images.years[aged] - images.true_years[aged]
-            measured |= performance.measure_years(errors, settings.min_cell, settings.confidence)
+            measured |= performance.measure_years(
+                errors, settings.min_cell, settings.confidence, self._part(images.weights, aged)
+            )
         for metric, estimate in measured.items():
             if only and metric not in only:
                 continue
@@ -296,12 +298,13 @@ class Records:
                     "basis": images.basis,
                 }
             )
-        everybody = self._tally(attribute, images.true[attribute] >= 0)
+        known = images.true[attribute] >= 0
+        rest = [self._tally(attribute, known & ~group.members) for group, _ in shown]
         compared = gaps.against_the_rest(
             right,
             n,
-            float(np.trace(everybody.matrix)),
-            everybody.n_eff,
+            np.array([float(np.trace(tally.matrix)) for tally in rest]),
+            np.array([tally.n_eff for tally in rest]),
             exploratory=exploratory,
             confidence=settings.confidence,
         )
@@ -359,26 +362,57 @@ class Records:
                 )
 
     def _reliability(self, attribute: str) -> None:
+        """Add the bins of confidence of all images, and of the groups by one other attribute."""
+        known = self.images.true[attribute] >= 0
+        everybody = Group({}, known, False)
+        families = list(self.groups(attribute, 1))
+        hidden = protect(self._bins(attribute, known), self.settings.min_cell)[(0,)]
+        masks = []
+        for family in families:
+            mask, together = self._hidden_bins(attribute, family)
+            masks.append(mask)
+            hidden = hidden | together
+        self._add_bins(attribute, everybody, hidden)
+        for family, mask in zip(families, masks, strict=True):
+            for group, bins in zip(family, mask, strict=True):
+                self._add_bins(attribute, group, bins)
+
+    def _bins(self, attribute: str, kept: BoolArray) -> IntArray:
+        """Return how many of some images lie in each bin of confidence."""
+        place = performance.bin_of(self.images.probabilities[attribute][kept])
+        return np.bincount(place, minlength=performance.BINS).astype(np.int64)
+
+    def _hidden_bins(self, attribute: str, family: list[Group]) -> tuple[BoolArray, BoolArray]:
+        """Return which bins of each group have to be withheld, and which of all images together."""
+        counts = np.array([self._bins(attribute, self._known(attribute, group)) for group in family])
+        found = protect(counts, self.settings.min_cell)
+        withheld = np.array([group.withheld for group in family])
+        if (found[(0,)] & ~withheld).any():
+            # The size of a group is published elsewhere, so it cannot help to hide a bin here: all of them go.
+            return np.ones(counts.shape, dtype=bool), found[(1,)]
+        return found[(0, 1)] | withheld[:, None], found[(1,)]
+
+    def _add_bins(self, attribute: str, group: Group, hidden: BoolArray) -> None:
         images, settings = self.images, self.settings
-        kept = images.true[attribute] >= 0
+        kept = self._known(attribute, group)
         right = images.predicted[attribute][kept] == images.true[attribute][kept]
-        probabilities = images.probabilities[attribute][kept]
-        counts = performance.reliability(probabilities, right)[1]
-        hits, whole, mass = performance.reliability(probabilities, right, self._part(images.weights, kept))
-        hidden = protect(np.rint(counts).astype(np.int64), settings.min_cell)[(0,)]
+        counts = self._bins(attribute, kept)
+        hits, whole, mass = performance.reliability(
+            images.probabilities[attribute][kept], right, self._part(images.weights, kept)
+        )
         scale = self._tally(attribute, kept).n_eff / max(float(whole.sum()), 1e-300)
-        for b in range(performance.BINS):
-            if counts[b] == 0 or whole[b] == 0:
-                continue
+        for b in np.flatnonzero((counts > 0) & (whole > 0)).tolist():
             estimate = Estimate.suppressed(settings.min_cell)
             if not hidden[b]:
                 estimate = performance.weighted_share(
                     float(hits[b] / whole[b]), float(whole[b]) * scale, int(counts[b]), settings.confidence
                 )
+            elif counts[b] >= settings.min_cell:
+                estimate = Estimate(None, None, None, None, None, "suppressed", COMPLEMENTARY)
             self.calibration.append(
                 {
                     "attribute": attribute,
-                    "group": {},
+                    "group": dict(group.name),
                     "bin_low": b / performance.BINS,
                     "bin_high": (b + 1) / performance.BINS,
                     "confidence": None if hidden[b] else rounded(mass[b] / whole[b]),

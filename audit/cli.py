@@ -11,7 +11,8 @@ from typing import ParamSpec
 
 import click
 
-from audit import drift, markdown, plan, result, run
+from audit import drift, history, markdown, plan, result, run
+from audit.sampling import ALL, STRATIFIERS
 from audit.text import shown
 from audit.verdict import EXIT_CODES
 from labeler import __version__
@@ -60,6 +61,11 @@ def say(lines: Iterable[str], *written: Path | None, aside: bool = False) -> Non
             click.echo(f"-> {shown(str(path))}", err=aside)
 
 
+def day(date: datetime | None) -> str | None:
+    """Return a time as an audit keeps it: without its hour where that is midnight."""
+    return None if date is None else date.isoformat(timespec="minutes").removesuffix("T00:00")
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="audit-labels")
 def main() -> None:
@@ -74,6 +80,15 @@ def main() -> None:
 @click.option("--out", type=FILE, help="The page to write, one HTML file.")
 @click.option("--json", "json_out", type=FILE, help="The same numbers, as JSON.")
 @click.option("--markdown", "markdown_out", type=FILE, help="A summary in Markdown; - prints it.")
+@click.option(
+    "--thumbnails",
+    type=click.IntRange(1, 100),
+    metavar="N",
+    help="Show faces: the N least sure of each attribute, N groups of near-duplicates, N disagreements with people.",
+)
+@click.option("--store", type=FILE, help="The labelled folder, for --thumbnails.")
+@click.option("--previous", type=FILE, help="The audit.json of an earlier audit, to show what changed since.")
+@click.option("--previous-labels", type=FILE, help="Its label table, to show which images are new or gone.")
 @click.option("--date", type=DATE, help="The day or time that the audit speaks of, for audit-labels history.")
 @click.option("--target", default="uniform", show_default=True, help="Shares wanted: uniform, a CSV or a label table.")
 @click.option(
@@ -93,6 +108,10 @@ def report(
     out: Path | None,
     json_out: Path | None,
     markdown_out: Path | None,
+    thumbnails: int | None,
+    store: Path | None,
+    previous: Path | None,
+    previous_labels: Path | None,
     date: datetime | None,
     target: str,
     margin: float | None,
@@ -112,10 +131,21 @@ def report(
         seed=seed,
         target=target,
         margin=margin,
-        date=None if date is None else date.isoformat(timespec="minutes").removesuffix("T00:00"),
+        date=day(date),
     )
     document = run.write(
-        labels, truth, out, json_out, options, checked=checked, models=models, markdown_out=markdown_out
+        labels,
+        truth,
+        out,
+        json_out,
+        options,
+        checked=checked,
+        models=models,
+        markdown_out=markdown_out,
+        thumbnails=thumbnails,
+        store=store,
+        previous=previous,
+        previous_labels=previous_labels,
     )
     printed = markdown_out is not None and str(markdown_out) == run.STDOUT
     say(run.summary(document), out, json_out, None if printed else markdown_out, aside=printed)
@@ -130,10 +160,10 @@ def report(
 @click.option("--out", required=True, type=FILE, help="The sheet to write, CSV.")
 @click.option(
     "--by",
-    default="ethnicity",
+    default=ALL,
     show_default=True,
-    type=click.Choice(ATTRIBUTES),
-    help="Whose predicted class and confidence make the strata.",
+    type=click.Choice(STRATIFIERS),
+    help="Whose predicted class and confidence make the strata: for one attribute, or for all at once.",
 )
 @click.option("--focus", type=click.Choice(["rare"]), help="Give small classes more.")
 @click.option("--include", type=click.Choice(["no_face"]), help="Also draw from the pictures without a found face.")
@@ -202,10 +232,128 @@ def make_plan(
 @click.argument("old", type=FILE)
 @click.argument("new", type=FILE)
 @click.option("--json", "json_out", type=FILE, help="Every change, as JSON.")
+@click.option(
+    "--old-labels", type=FILE, help="The label table of OLD, to list new, gone and otherwise labelled images."
+)
+@click.option("--new-labels", type=FILE, help="The label table of NEW.")
 @guarded
-def diff(old: Path, new: Path, json_out: Path | None) -> None:
+def diff(old: Path, new: Path, json_out: Path | None, old_labels: Path | None, new_labels: Path | None) -> None:
     """Say how the shares changed from the audit OLD to the audit NEW, both written by report --json.
 
     Example: audit-labels diff last-month.json audit.json
     """
-    say(drift.describe(run.diff(old, new, json_out)), json_out)
+    document = run.diff(old, new, json_out, old_labels=old_labels, new_labels=new_labels)
+    say(drift.describe(document), json_out)
+
+
+@main.command("history")
+@click.argument("folder", metavar="DIR", type=FILE)
+@click.option("--out", required=True, type=FILE, help="The page to write, one HTML file.")
+@guarded
+def make_history(folder: Path, out: Path) -> None:
+    """Write a page over the audits in DIR, each written by report --json: shares over time, verdicts, packs.
+
+    Example: audit-labels history audits --out history.html
+    """
+    say(history.describe(run.write_history(folder, out)), out)
+
+
+@main.command()
+@click.argument("sheets", type=FILE, nargs=-1, required=True)
+@click.option("--store", type=FILE, help="The folder that holds the images.")
+@click.option("--labels", type=FILE, help="The sheets' label table; labels.parquet beside the first sheet is found.")
+@click.option("--answers", type=FILE, help="The SQLite file of answers; beside the first sheet unless named.")
+@click.option("--purpose", help="What the checks are for; asked at the first start, and kept with the answers.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="An address of this machine to listen at.")
+@click.option("--port", default=8321, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option("--export", "checked", type=FILE, help="Serve nothing; write the checked sheet, for report --checked.")
+@click.option(
+    "--history", "history_out", type=FILE, help="Serve nothing; write every answer with who and when, as JSON."
+)
+@click.option(
+    "--cut", multiple=True, type=FILE, help="Serve nothing; write one person's sheet, named after the person."
+)
+@click.option("--overlap", default=0, type=click.IntRange(0), help="With --cut: images that every person labels.")
+@guarded
+def review(
+    sheets: tuple[Path, ...],
+    store: Path | None,
+    labels: Path | None,
+    answers: Path | None,
+    purpose: str | None,
+    host: str,
+    port: int,
+    no_browser: bool,
+    checked: Path | None,
+    history_out: Path | None,
+    cut: tuple[Path, ...],
+    overlap: int,
+) -> None:
+    """Let people check the images of SHEETS in a browser: blind, by key or tap, with nothing lost.
+
+    Example: audit-labels review sheet.csv --store faces, then audit-labels review sheet.csv --export checked.csv
+    """
+    from audit.review import run as reviews
+
+    if cut or overlap:
+        say(reviews.cut(sheets, cut, overlap, labels=labels), *cut)
+    elif checked is not None or history_out is not None:
+        say(reviews.export(sheets, checked, history_out, labels=labels, answers=answers), checked, history_out)
+    else:
+        reviews.serve(
+            sheets,
+            store,
+            labels=labels,
+            answers=answers,
+            host=host,
+            port=port,
+            purpose=purpose,
+            ask=lambda: click.prompt("What are these checks for"),
+            browser=not no_browser,
+            say=click.echo,
+        )
+
+
+@main.command("datasheet")
+@click.argument("labels", type=FILE)
+@click.option("--out", required=True, type=FILE, help="The data sheet to write, Markdown.")
+@click.option("--croissant", "croissant_out", type=FILE, help="The same as Croissant JSON-LD, for machines.")
+@click.option("--about", "about_file", type=FILE, help="What only the owner of the store can say: a TOML file.")
+@click.option("--truth", type=FILE, help="True labels of some images, CSV or Parquet.")
+@CHECKED
+@click.option("--models", type=FILE, help="Folder of the pack that labelled the table, for its model card.")
+@click.option("--date", type=DATE, help="The day that the data sheet speaks of.")
+@click.option("--min-cell", default=10, show_default=True, type=click.IntRange(1), help="Smaller groups are hidden.")
+@CONFIDENCE
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the bootstrap.")
+@guarded
+def make_datasheet(
+    labels: Path,
+    out: Path,
+    croissant_out: Path | None,
+    about_file: Path | None,
+    truth: Path | None,
+    checked: tuple[Path, ...],
+    models: Path | None,
+    date: datetime | None,
+    min_cell: int,
+    confidence: float,
+    seed: int,
+) -> None:
+    """Write a data sheet of the label table LABELS under the headings of "Datasheets for Datasets".
+
+    Example: audit-labels datasheet labels.parquet --about about.toml --out DATASHEET.md --croissant croissant.json
+    """
+    options = result.Options(confidence=confidence, min_cell=min_cell, seed=seed, date=day(date))
+    lines = run.write_datasheet(
+        labels,
+        out,
+        options,
+        about_file=about_file,
+        croissant_out=croissant_out,
+        truth_file=truth,
+        checked=checked,
+        models=models,
+    )
+    say(lines, out, croissant_out)

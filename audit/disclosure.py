@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
@@ -27,14 +28,17 @@ def margins(dimensions: int) -> list[Axes]:
     return [axes for size in range(1, dimensions + 1) for axes in combinations(range(dimensions), size)]
 
 
-def protect(counts: IntArray, min_cell: int, order: int | None = None) -> dict[Axes, BoolArray]:
+def protect(
+    counts: IntArray, min_cell: int, order: int | None = None, earlier: Mapping[Axes, BoolArray] | None = None
+) -> dict[Axes, BoolArray]:
     """Return, for each published table, which of its cells have to be withheld.
 
     Primary: every cell of 1 to ``min_cell − 1`` images. Complementary: cells are added, smallest first, until no
     withheld small cell follows by adding and subtracting what is published: the sums that bind the tables are brought
     into row echelon form, and none may be left with one unknown (Willenborg and de Waal 2001, "Elements of statistical
-    disclosure control",
-    chapter 7). The total is always published. The same counts give the same cells, so two audits of one store agree.
+    disclosure control", chapter 7). The total is always published. The same counts give the same cells, so two audits
+    of one store agree. Where a store has changed, cells withheld earlier stay so: whoever knows which images came
+    could else put the earlier table's sums beside the later one's.
 
     Parameters
     ----------
@@ -44,6 +48,8 @@ def protect(counts: IntArray, min_cell: int, order: int | None = None) -> dict[A
         Smallest count shown.
     order : int, optional
         Attributes of the finest table that is published; all unless given.
+    earlier : dict of tuple of int to array of bool, optional
+        What an earlier audit of the store withheld, as this function returned it; a table may be missing.
 
     Returns
     -------
@@ -65,6 +71,8 @@ def protect(counts: IntArray, min_cell: int, order: int | None = None) -> dict[A
     relations = _relations(counts.shape, tables, starts, total)
     small = (values > 0) & (values < min_cell)
     withheld = small.copy()
+    for axes, mask in (earlier or {}).items():
+        withheld[starts[axes] : starts[axes] + sizes[axes].size] |= mask.ravel()
     while True:
         lone = np.flatnonzero(_alone(relations, withheld))
         given_away = lone if len(lone) else np.flatnonzero(_determined(relations, withheld) & small)[:1]

@@ -11,7 +11,8 @@ from typing import Any
 from audit.estimate import Estimate
 from audit.records import Document, fields
 from audit.significance import newcombe
-from audit.text import percent, plural, shown
+from audit.text import count, percent, plural, shown
+from audit.turnover import Turnover
 from labeler.errors import LabelerError
 
 SCHEMA_VERSION = 1
@@ -43,7 +44,7 @@ def read(path: str | os.PathLike[str]) -> Document:
     return document
 
 
-def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Document:
+def compare(old: Mapping[str, Any], new: Mapping[str, Any], *, turnover: Turnover | None = None) -> Document:
     """Return the change of every share that both audits have in the same grade.
 
     The interval is Newcombe's for the difference of two independent estimates. Two audits of one growing store share
@@ -54,11 +55,14 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Document:
     ----------
     old, new : mapping
         Contents of audit.json.
+    turnover : Turnover, optional
+        What became of the images, where both label tables are at hand.
 
     Returns
     -------
     dict
-        ``same_pack``, ``files`` (old, new), ``labelled`` (old, new), and ``changes``: flat records.
+        ``same_pack``, ``files`` (old, new), ``labelled`` (old, new), ``changes``: flat records, and ``images``: new
+        and gone ones and those labelled otherwise, None without label tables.
     """
     before = {_key(record): record for record in old["shares"]}
     least = max(int(audit["options"]["min_cell"]) for audit in (old, new))
@@ -81,6 +85,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Document:
         "files": {"old": old["store"]["files"], "new": new["store"]["files"]},
         "labelled": {"old": old["store"]["labelled"], "new": new["store"]["labelled"]},
         "changes": changes,
+        "images": None if turnover is None else turnover.document(least),
     }
 
 
@@ -135,4 +140,25 @@ def describe(document: Mapping[str, Any]) -> list[str]:
     ]
     if not clear:
         lines.append("No share changed beyond what chance would do.")
+    return lines + _describe_images(document["images"])
+
+
+def _describe_images(images: Mapping[str, Any] | None) -> list[str]:
+    if images is None:
+        return ["Which images are new or gone is not known; give both label tables with --old-labels and --new-labels."]
+    lines = [
+        f"{plural(images['new'], 'new image')}, {plural(images['gone'], 'image')} gone, {count(images['kept'])} kept."
+    ]
+    for kind in ("new", "gone"):
+        names = images[f"{kind}_names"]
+        lines += [f"  {kind}: {shown(name)}" for name in names]
+        if len(names) < images[kind]:
+            lines.append(f"  {kind}: and {count(images[kind] - len(names))} more")
+    moved = sorted(
+        (record for record in images["relabelled"] if record["count"] is not None), key=lambda r: -int(r["count"])
+    )
+    lines += [
+        f"  {record['attribute']}, {shown(record['old'])} before, {shown(record['new'])} now: {count(record['count'])}"
+        for record in moved
+    ]
     return lines

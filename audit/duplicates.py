@@ -12,13 +12,15 @@ from scipy.sparse.csgraph import connected_components
 from audit.estimate import IntArray
 
 Hashes = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.signedinteger]
+"""Whole numbers; 4 bytes each where `groups` made them, since there may be ten million."""
 
 DISTANCE = 2
 BANDS = 4
 BITS = 16
 
 
-def groups(hashes: Hashes) -> IntArray:
+def groups(hashes: Hashes) -> Places:
     """Return a group number for each hash: images linked by near-duplicates share one.
 
     Two bits touch at most two of four bands of 16 bits, so two near-duplicates agree in at least two whole bands: the
@@ -39,38 +41,56 @@ def groups(hashes: Hashes) -> IntArray:
     >>> groups(np.array([0, 3, 255], dtype=np.uint64)).tolist()
     [0, 0, 1]
     """
-    distinct, where = np.unique(hashes, return_inverse=True)
+    distinct, where = _distinct(hashes)
+    leader = np.arange(len(distinct), dtype=np.int32)
     pairs = [_near(distinct, bands) for bands in combinations(range(BANDS), 2)]
     first, second = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
-    size = len(distinct)
-    graph = coo_matrix((np.ones(len(first), dtype=np.int8), (first, second)), shape=(size, size))
-    _, component = connected_components(graph, directed=False)
-    return np.asarray(component, dtype=np.int64)[where]
+    # The graph holds only hashes that are near another: few, where the hashes are many.
+    nodes, ends = np.unique(np.concatenate([first, second]), return_inverse=True)
+    half, size = len(first), len(nodes)
+    graph = coo_matrix((np.ones(half, dtype=np.int8), (ends[:half], ends[half:])), shape=(size, size))
+    count, component = connected_components(graph, directed=False)
+    smallest = np.full(count, len(distinct), dtype=np.int32)
+    np.minimum.at(smallest, component, nodes)
+    leader[nodes] = smallest[component]
+    number = np.cumsum(leader == np.arange(len(leader)), dtype=np.int32) - 1
+    return number[leader][where]
 
 
-def _near(distinct: Hashes, bands: tuple[int, int]) -> tuple[IntArray, IntArray]:
+def _distinct(hashes: Hashes) -> tuple[Hashes, Places]:
+    """Return the different hashes in order, and the place of each hash among them: `numpy.unique` in less memory."""
+    order = np.argsort(hashes).astype(np.int32)
+    ascending = hashes[order]
+    begins = np.ones(len(hashes), dtype=bool)
+    begins[1:] = ascending[1:] != ascending[:-1]
+    where = np.empty(len(hashes), dtype=np.int32)
+    where[order] = np.cumsum(begins, dtype=np.int32) - 1
+    return ascending[begins], where
+
+
+def _near(distinct: Hashes, bands: tuple[int, int]) -> tuple[Places, Places]:
     """Return the pairs of places of near-duplicates that agree in two bands."""
-    mask = np.uint64(sum((2**BITS - 1) << (BITS * band) for band in bands))
-    keys = distinct & mask
-    order = np.argsort(keys, kind="stable")
-    keys, ordered = keys[order], distinct[order]
-    firsts, seconds = [], []
-    at = np.arange(len(keys) - 1)
+    parts = distinct.view(np.uint16).reshape(-1, BANDS)
+    keys = parts[:, bands[0]].astype(np.uint32)
+    keys <<= BITS
+    keys |= parts[:, bands[1]]
+    order = np.argsort(keys).astype(np.int32)
+    keys = keys[order]
+    firsts, seconds = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.int32)]
+    at = np.flatnonzero(keys[1:] == keys[:-1])
     step = 1
-    while True:
+    while len(at):
+        one, other = order[at], order[at + step]
+        near = np.bitwise_count(distinct[one] ^ distinct[other]) <= DISTANCE
+        firsts.append(one[near])
+        seconds.append(other[near])
+        step += 1
         at = at[at + step < len(keys)]
         at = at[keys[at] == keys[at + step]]
-        if len(at) == 0:
-            break
-        near = np.bitwise_count(ordered[at] ^ ordered[at + step]) <= DISTANCE
-        firsts.append(order[at[near]])
-        seconds.append(order[at[near] + step])
-        step += 1
-    empty = np.empty(0, dtype=np.int64)
-    return np.concatenate([empty, *firsts]), np.concatenate([empty, *seconds])
+    return np.concatenate(firsts), np.concatenate(seconds)
 
 
-def repeated(group: IntArray) -> npt.NDArray[np.bool_]:
+def repeated(group: Places) -> npt.NDArray[np.bool_]:
     """Return which images have a near-duplicate.
 
     Examples
@@ -78,10 +98,10 @@ def repeated(group: IntArray) -> npt.NDArray[np.bool_]:
     >>> repeated(np.array([0, 0, 1])).tolist()
     [True, True, False]
     """
-    return np.asarray(np.bincount(group)[group] > 1)
+    return np.asarray((np.bincount(group) > 1)[group])
 
 
-def representatives(group: IntArray) -> npt.NDArray[np.bool_]:
+def representatives(group: Places) -> npt.NDArray[np.bool_]:
     """Return a mask that keeps the first image of each group.
 
     Examples
@@ -89,12 +109,15 @@ def representatives(group: IntArray) -> npt.NDArray[np.bool_]:
     >>> representatives(np.array([0, 0, 1])).tolist()
     [True, False, True]
     """
+    # The last assignment to a place stands, so going backwards the first image of each group does.
+    first = np.empty(int(group.max(initial=-1)) + 1, dtype=np.int32)
+    first[group[::-1]] = np.arange(len(group) - 1, -1, -1, dtype=np.int32)
     keep = np.zeros(len(group), dtype=bool)
-    keep[np.unique(group, return_index=True)[1]] = True
+    keep[first] = True
     return keep
 
 
-def largest(group: IntArray, count: int) -> list[IntArray]:
+def largest(group: Places, count: int) -> list[IntArray]:
     """Return the places of the images of the largest groups, largest first.
 
     Examples
@@ -103,5 +126,6 @@ def largest(group: IntArray, count: int) -> list[IntArray]:
     [[1, 2]]
     """
     sizes = np.bincount(group)
-    order = np.lexsort((np.arange(len(sizes)), -sizes))[:count]
-    return [np.flatnonzero(group == number) for number in order.tolist() if sizes[number] > 1]
+    several = np.flatnonzero(sizes > 1)
+    order = several[np.lexsort((several, -sizes[several]))][:count]
+    return [np.flatnonzero(group == number) for number in order.tolist()]

@@ -184,8 +184,8 @@ def proportion(successes: int, n: int, confidence: float = 0.95) -> Estimate:
     return Estimate(successes / n, low, high, n, float(n))
 
 
-def mean(values: FloatArray, confidence: float = 0.95) -> Estimate:
-    """Return a mean with Student's interval, ``x̄ ± t·s/√n``.
+def mean(values: FloatArray, confidence: float = 0.95, weights: FloatArray | None = None) -> Estimate:
+    """Return a mean with Student's interval, ``x̄ ± t·s/√n``; weighted, n is Kish's effective size.
 
     Parameters
     ----------
@@ -193,18 +193,25 @@ def mean(values: FloatArray, confidence: float = 0.95) -> Estimate:
         Finite numbers, in any unit.
     confidence : float
         Strictly between 0 and 1.
+    weights : array of shape (n,), optional
+        How many images each stands for, 0 or more.
 
     Examples
     --------
     >>> mean(np.array([1.0, 2.0, 3.0])).value
     2.0
+    >>> mean(np.array([1.0, 2.0]), weights=np.array([3.0, 1.0])).value
+    1.25
     """
     n = len(values)
-    if n < 2:
+    share = np.ones(n) if weights is None else weights
+    n_eff = kish(share)
+    if n < 2 or n_eff <= 1:
         return Estimate.undefined(n, "fewer than two images have no spread")
-    centre = float(values.mean())
-    half = float(special.stdtrit(n - 1, 0.5 + confidence / 2)) * float(values.std(ddof=1)) / n**0.5
-    return Estimate(centre, centre - half, centre + half, n, float(n))
+    centre = float(np.average(values, weights=share))
+    variance = float(np.average((values - centre) ** 2, weights=share)) / (n_eff - 1)
+    half = float(special.stdtrit(n_eff - 1, 0.5 + confidence / 2)) * variance**0.5
+    return Estimate(centre, centre - half, centre + half, n, n_eff)
 
 
 def resample(counts: IntArray | FloatArray, replicates: int, rng: np.random.Generator) -> IntArray:

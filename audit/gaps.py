@@ -204,7 +204,13 @@ def equalised_odds(tensor: FloatArray, confidence: float = 0.95, replicates: int
 
 
 def against_the_rest(
-    right: FloatArray, n: FloatArray, all_right: float, all_n: float, *, exploratory: bool, confidence: float = 0.95
+    right: FloatArray,
+    n: FloatArray,
+    other_right: FloatArray,
+    other_n: FloatArray,
+    *,
+    exploratory: bool,
+    confidence: float = 0.95,
 ) -> list[Comparison]:
     """Return each group's accuracy minus that of all other images.
 
@@ -214,25 +220,26 @@ def against_the_rest(
     Parameters
     ----------
     right, n : array of shape (G,)
-        Of each group with enough images.
-    all_right, all_n : float
-        Of all images.
+        Images labelled right and images of each group with enough images; effective numbers where they are weighted.
+    other_right, other_n : array of shape (G,)
+        The same of all images that are not in the group. Effective numbers do not add up, so these are no differences.
 
     Examples
     --------
-    >>> found = against_the_rest(np.array([90.0]), np.array([100.0]), 150.0, 200.0, exploratory=False)
+    >>> group, rest = (np.array([90.0]), np.array([100.0])), (np.array([60.0]), np.array([100.0]))
+    >>> found = against_the_rest(*group, *rest, exploratory=False)
     >>> round(found[0].estimate.value or 0, 6), found[0].adjustment
     (0.3, 'holm')
     """
     adjustment = "benjamini_hochberg" if exploratory else "holm"
     p_values, effects = [], []
-    for hits, size in zip(right.tolist(), n.tolist(), strict=True):
-        other_hits, other = max(all_right - hits, 0.0), all_n - size
+    for hits, size, other_hits, other in zip(
+        right.tolist(), n.tolist(), other_right.tolist(), other_n.tolist(), strict=True
+    ):
         if other < 1:
             p_values.append(1.0)
             effects.append(Estimate.undefined(round(size), "no other image to compare with"))
             continue
-        other_hits = min(other_hits, other)
         p_values.append(two_shares(hits, size, other_hits, other))
         first = (hits / size, *wilson(hits, size, confidence))
         second = (other_hits / other, *wilson(other_hits, other, confidence))

@@ -192,6 +192,11 @@ def roc_auc(
     >>> roc_auc(np.array([1, 1]), np.array([[0.9, 0.1], [0.4, 0.6]])).status
     'undefined'
     """
+    if weights is not None:
+        # An image of weight 0 ranks against nobody.
+        kept = weights > 0
+        truth, probabilities, weights = truth[kept], probabilities[kept], weights[kept]
+        clusters = None if clusters is None else clusters[kept]
     n, classes = probabilities.shape
     present = np.unique(truth)
     if len(present) < 2:
@@ -236,55 +241,61 @@ def _logit_interval(value: float, error: float, smallest: int, confidence: float
     return float(special.expit(centre - half)), float(special.expit(centre + half))
 
 
-def mean_absolute_error(errors: FloatArray, confidence: float = 0.95) -> Estimate:
+def mean_absolute_error(errors: FloatArray, confidence: float = 0.95, weights: FloatArray | None = None) -> Estimate:
     """Return the mean of |predicted − true| with Student's interval, its low end at least 0.
 
     Parameters
     ----------
     errors : array of shape (n,)
         Predicted minus true, in years.
+    weights : array of shape (n,), optional
+        How many images each stands for.
 
     Examples
     --------
     >>> mean_absolute_error(np.array([-1.0, 3.0])).value
     2.0
     """
-    return _not_below_zero(mean(np.abs(errors), confidence))
+    return _not_below_zero(mean(np.abs(errors), confidence, weights))
 
 
-def root_mean_square_error(errors: FloatArray, confidence: float = 0.95) -> Estimate:
+def root_mean_square_error(errors: FloatArray, confidence: float = 0.95, weights: FloatArray | None = None) -> Estimate:
     """Return √(mean of (predicted − true)²); its interval is the root of Student's for the squares.
 
     Parameters
     ----------
     errors : array of shape (n,)
         Predicted minus true, in years.
+    weights : array of shape (n,), optional
+        How many images each stands for.
 
     Examples
     --------
     >>> root_mean_square_error(np.array([-3.0, 3.0])).value
     3.0
     """
-    square = _not_below_zero(mean(errors**2, confidence))
+    square = _not_below_zero(mean(errors**2, confidence, weights))
     if square.value is None or square.low is None or square.high is None:
         return square
     return Estimate(square.value**0.5, square.low**0.5, square.high**0.5, square.n, square.n_eff)
 
 
-def bias(errors: FloatArray, confidence: float = 0.95) -> Estimate:
+def bias(errors: FloatArray, confidence: float = 0.95, weights: FloatArray | None = None) -> Estimate:
     """Return the mean of predicted − true with Student's interval; above 0 the labels are too old.
 
     Parameters
     ----------
     errors : array of shape (n,)
         Predicted minus true, in years.
+    weights : array of shape (n,), optional
+        How many images each stands for.
 
     Examples
     --------
     >>> bias(np.array([-1.0, 3.0])).value
     1.0
     """
-    return mean(errors, confidence)
+    return mean(errors, confidence, weights)
 
 
 def _not_below_zero(estimate: Estimate) -> Estimate:
@@ -293,7 +304,7 @@ def _not_below_zero(estimate: Estimate) -> Estimate:
     return Estimate(estimate.value, max(estimate.low, 0.0), estimate.high, estimate.n, estimate.n_eff)
 
 
-YEARS: Mapping[str, Callable[[FloatArray, float], Estimate]] = MappingProxyType(
+YEARS: Mapping[str, Callable[[FloatArray, float, FloatArray | None], Estimate]] = MappingProxyType(
     {"mae": mean_absolute_error, "rmse": root_mean_square_error, "bias": bias}
 )
 """The metrics of age in years, by their name in audit.json."""
@@ -463,6 +474,18 @@ def by_class(matrix: FloatArray, n: IntArray, min_cell: int, confidence: float =
 BINS = 10
 
 
+def bin_of(probabilities: FloatArray) -> IntArray:
+    """Return which of ten equal bins holds each image's confidence, shape (n,).
+
+    Examples
+    --------
+    >>> bin_of(np.array([[0.75, 0.25], [0.0, 1.0]])).tolist()
+    [7, 9]
+    """
+    place: IntArray = np.minimum((probabilities.max(axis=1) * BINS).astype(np.int64), BINS - 1)
+    return place
+
+
 def reliability(
     probabilities: FloatArray, right: np.typing.NDArray[np.bool_], weights: FloatArray | None = None
 ) -> FloatArray:
@@ -484,8 +507,7 @@ def reliability(
     >>> reliability(np.array([[0.75, 0.25]]), np.array([True]))[:, 7].tolist()
     [1.0, 1.0, 0.75]
     """
-    top = probabilities.max(axis=1)
-    place = np.minimum((top * BINS).astype(np.int64), BINS - 1)
+    top, place = probabilities.max(axis=1), bin_of(probabilities)
     weight = np.ones(len(top)) if weights is None else weights
     return np.array([np.bincount(place, weight * part, minlength=BINS) for part in (right, np.ones(len(top)), top)])
 
@@ -523,13 +545,17 @@ def calibration_error(
     return Estimate(value, low, high, n, float(n_eff))
 
 
-def measure_years(errors: FloatArray, min_cell: int = 10, confidence: float = 0.95) -> dict[str, Estimate]:
+def measure_years(
+    errors: FloatArray, min_cell: int = 10, confidence: float = 0.95, weights: FloatArray | None = None
+) -> dict[str, Estimate]:
     """Return every metric of age in years in one group of images, as `measure` does for classes.
 
     Parameters
     ----------
     errors : array of shape (n,)
         Predicted minus true, in years.
+    weights : array of shape (n,), optional
+        How many images each stands for.
 
     Examples
     --------
@@ -539,7 +565,7 @@ def measure_years(errors: FloatArray, min_cell: int = 10, confidence: float = 0.
     hidden = too_small(len(errors), min_cell)
     if hidden is not None:
         return dict.fromkeys(YEARS, hidden)
-    return {name: metric(errors, confidence) for name, metric in YEARS.items()}
+    return {name: metric(errors, confidence, weights) for name, metric in YEARS.items()}
 
 
 def too_small(n: int, min_cell: int) -> Estimate | None:

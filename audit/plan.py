@@ -15,15 +15,16 @@ from scipy import optimize, sparse
 
 from audit import graded, sheet, targets
 from audit import population as populations
-from audit.estimate import Estimate, FloatArray, IntArray, kish
+from audit.estimate import FloatArray, IntArray, kish, resample, wilson
 from audit.population import OK, Population
-from audit.prevalence import raw_shares
 from audit.text import count, plural, shown
 from labeler.errors import LabelerError
 from labeler.table import check_output
 from labeler.taxonomy import ATTRIBUTES
 
 RAKING_STEPS = 500
+RESAMPLES = 1000
+"""Of the shares, for the range of what to collect."""
 
 
 class PlanError(LabelerError):
@@ -57,28 +58,71 @@ class Collection:
     fetch: int | None
 
 
+@dataclass(frozen=True)
+class Basis:
+    """What a collection rests on.
+
+    Parameters
+    ----------
+    grade : str
+        ``verified`` or ``raw``.
+    shares, low, high : array of shape (K,)
+        Estimated shares among the classes, and the ends of each one's interval.
+    draws : array of shape (B, K)
+        The shares in resamples.
+    images : float
+        Images of the store that are of one of the classes.
+    """
+
+    grade: str
+    shares: FloatArray
+    low: FloatArray
+    high: FloatArray
+    draws: FloatArray
+    images: float
+
+
+def raw_basis(counts: IntArray, confidence: float, seed: int) -> Basis:
+    """Return the basis that counts of predicted classes give; at least one image is labelled."""
+    n = int(counts.sum())
+    ends = np.array([wilson(int(count), n, confidence) for count in counts])
+    draws = resample(counts, RESAMPLES, np.random.default_rng(seed)) / n
+    return Basis("raw", counts / n, ends[:, 0], ends[:, 1], draws, float(n))
+
+
+def verified_basis(found: graded.VerifiedShares, seed: int) -> Basis | None:
+    """Return the basis that one attribute's verified shares give; None where one of them has no value."""
+    classes = found.estimates[: found.shape[0]]
+    if any(estimate.value is None for estimate in classes):
+        return None
+    value, low, high = (np.array([getattr(e, end) for e in classes], np.float64) for end in ("value", "low", "high"))
+    total = max(float(value.sum()), 1e-12)
+    images = float(found.design.sizes.sum()) * total
+    draws = found.resampled(RESAMPLES, seed)
+    return Basis("verified", found.shares(), np.minimum(low / total, 1.0), np.minimum(high / total, 1.0), draws, images)
+
+
 def collect(
-    shares: FloatArray,
-    low: FloatArray,
-    high: FloatArray,
+    basis: Basis,
     labels: tuple[str, ...],
     target: tuple[float, ...],
-    images: int,
+    confidence: float = 0.95,
     precision: FloatArray | None = None,
 ) -> list[Collection]:
     """Return what to add so that the store has the target shares and nothing is thrown away.
 
     ``M = max_k N θ_k / t_k`` is the size of the smallest store that holds all that is there and meets the target;
-    ``a_k = ceil(M t_k − N θ_k)``. The range takes each class's own share at the ends of its interval, M as it is.
+    ``a_k = ceil(M t_k − N θ_k)``. The range is that of a_k in the resamples, in which M varies too, and at least what
+    the ends of the class's own interval give.
 
     Parameters
     ----------
-    shares, low, high : array of shape (K,)
-        Estimated shares and the ends of their intervals.
+    basis : Basis
+        Estimated shares.
     labels, target : tuple of length K
         The classes and their wanted shares.
-    images : int
-        N, images in the store.
+    confidence : float
+        Of the range.
     precision : array of shape (K,), optional
         With which each class is recognised.
 
@@ -90,23 +134,36 @@ def collect(
     Examples
     --------
     >>> shares = np.array([0.75, 0.25])
-    >>> [row.needed for row in collect(shares, shares, shares, ("a", "b"), (0.5, 0.5), 100)]
+    >>> sure = Basis("verified", shares, shares, shares, shares[None], 100.0)
+    >>> [row.needed for row in collect(sure, ("a", "b"), (0.5, 0.5))]
     [0, 50]
     """
     wanted = np.asarray(target)
     for k in np.flatnonzero(wanted == 0).tolist():
-        if low[k] > 0:
+        if basis.low[k] > 0:
             raise PlanError(f"{shown(labels[k])} has the target 0 but is in the store; collecting cannot reach that")
     used = wanted > 0
-    size = float((images * shares[used] / wanted[used]).max())
+
+    def missing(shares: FloatArray, size: FloatArray) -> FloatArray:
+        """Return M t − N θ, at least 0, for sizes M of shape (...)."""
+        return np.asarray(np.maximum(np.multiply.outer(size, wanted) - basis.images * shares, 0.0))
+
+    def store(shares: FloatArray) -> FloatArray:
+        """Return M for shares of shape (..., K)."""
+        return np.asarray((basis.images * shares[..., used] / wanted[used]).max(axis=-1))
+
+    size = store(basis.shares)
+    value = missing(basis.shares, size)
+    tail = (1 - confidence) / 2
+    drawn = np.quantile(missing(basis.draws, store(basis.draws)), [tail, 1 - tail], axis=0)
+    low = np.minimum.reduce([value, drawn[0], missing(basis.high, size)])
+    high = np.maximum.reduce([value, drawn[1], missing(basis.low, size)])
     rows = []
     for k, label in enumerate(labels):
-        needed, most, least = (
-            max(0, math.ceil(round(size * wanted[k] - images * float(share[k]), 6))) for share in (shares, low, high)
-        )
+        needed, least, most = (math.ceil(round(float(ends[k]), 6)) for ends in (value, low, high))
         sure = None if precision is None or not precision[k] > 0 else float(precision[k])
         fetch = None if sure is None else math.ceil(needed / sure)
-        rows.append(Collection(label, images * float(shares[k]), needed, least, most, sure, fetch))
+        rows.append(Collection(label, basis.images * float(basis.shares[k]), needed, least, most, sure, fetch))
     return rows
 
 
@@ -300,14 +357,9 @@ def make(
     problems: list[str] = []
     collections = {}
     for name in chosen:
-        shares, precision, images = _shares(population, name, labels, answers, confidence)
-        value, low, high = (
-            np.array([getattr(share, end) or 0.0 for share in shares]) for end in ("value", "low", "high")
-        )
+        basis, precision = _basis(population, name, labels, answers, confidence, seed)
         try:
-            collections[name] = collect(
-                value, low, high, population.classes[name], wanted.shares[name], images, precision
-            )
+            collections[name] = collect(basis, population.classes[name], wanted.shares[name], confidence, precision)
         except PlanError as error:
             problems.append(f"{name}: {error}")
     counts = population.joint(ATTRIBUTES)
@@ -327,22 +379,22 @@ def make(
     )
 
 
-def _shares(
+def _basis(
     population: Population,
     name: str,
     labels: str | os.PathLike[str],
     answers: sheet.Checked | None,
     confidence: float,
-) -> tuple[list[Estimate], FloatArray | None, int]:
-    """Return the shares of an attribute, the precision of each predicted class if known, and N."""
+    seed: int,
+) -> tuple[Basis, FloatArray | None]:
+    """Return what the collection of an attribute rests on, and the precision of each predicted class if known."""
     if answers is None:
-        shares = raw_shares(population.counts(name), population.classes[name], confidence=confidence)
-        return [share.estimate for share in shares], None, int(population.counts(name).sum())
+        return raw_basis(population.counts(name), confidence, seed), None
     found = graded.verified(population, graded.Sample.read(population, labels, answers), (name,), confidence)
-    estimates = found.estimates[: len(population.classes[name])]
-    if any(estimate.value is None for estimate in estimates):
-        raise PlanError(f"{name}: {estimates[0].reason}")
-    return estimates, graded.precision(population, answers, name), int(answers.design.sizes.sum())
+    basis = verified_basis(found, seed)
+    if basis is None:
+        raise PlanError(f"{name}: {found.estimates[0].reason}")
+    return basis, graded.precision(population, answers, name)
 
 
 def _cells(population: Population) -> IntArray:

@@ -28,7 +28,12 @@ EXAMPLES = 20
 """How many of the files without a label are named, the first by path."""
 SUBSET = 20_000
 """Labelled rows, drawn at random, whose probabilities are kept for the model-based shares."""
+UNSURE = 0.5
+"""Confidence below which a label counts as unsure."""
 BATCH = 65_536
+FACE_SIDE = "face_side"
+OPTIONAL_LOOKS = ("sharpness", "contrast")
+"""Columns of a label table that an older one lacks."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,17 @@ class Population:
     codes : mapping of str to array of int8, shape (N,)
         The predicted class of each attribute, -1 where there is none.
     confidence, uncertainty : mapping of str to array of float32, shape (N,)
-        The largest probability, and ``Σ p (1 − p)`` over the classes; 0 where there is no label.
+        The largest probability, and ``Σ p (1 − p)`` over the classes; 0 where there is no label. Empty where `read` was
+        told to leave them out.
+    unsure : mapping of str to int
+        Labelled rows whose confidence is below `UNSURE`.
     mean : array of shape (age classes, gender classes, ethnicity classes)
         Mean over the labelled rows of the product of the three probabilities.
     subset : mapping of str to array of shape (n, K)
         Probabilities of at most `SUBSET` labelled rows, drawn at random.
+    looks : mapping of str to array of shape (n,)
+        Of the same rows: ``face_side``, the side of the face's box in pixels by its area, and those of ``sharpness``
+        and ``contrast`` that the table knows; NaN where unknown.
     hashes : array of uint64, shape (N,)
         The perceptual hash; 0 where there is none.
     hashed : array of bool, shape (N,)
@@ -69,8 +80,10 @@ class Population:
     codes: Mapping[str, Codes]
     confidence: Mapping[str, Single]
     uncertainty: Mapping[str, Single]
+    unsure: Mapping[str, int]
     mean: FloatArray
     subset: Mapping[str, FloatArray]
+    looks: Mapping[str, FloatArray]
     hashes: npt.NDArray[np.uint64]
     hashed: npt.NDArray[np.bool_]
     folders: tuple[str, ...]
@@ -107,12 +120,13 @@ class Population:
 class _Reader:
     """Gathers a population batch by batch."""
 
-    def __init__(self, path: str, info: table.TableInfo, rows: int) -> None:
+    def __init__(self, path: str, info: table.TableInfo, rows: int, looks: tuple[str, ...], certainty: bool) -> None:
         self.path, self.info, self.at = path, info, 0
         self.outcomes = np.empty(rows, np.int8)
         self.codes = {name: np.empty(rows, np.int8) for name in ATTRIBUTES}
-        self.confidence = {name: np.zeros(rows, np.float32) for name in ATTRIBUTES}
-        self.uncertainty = {name: np.zeros(rows, np.float32) for name in ATTRIBUTES}
+        self.confidence = {name: np.zeros(rows, np.float32) for name in ATTRIBUTES if certainty}
+        self.uncertainty = {name: np.zeros(rows, np.float32) for name in ATTRIBUTES if certainty}
+        self.unsure = dict.fromkeys(ATTRIBUTES, 0)
         self.sums = np.zeros(tuple(len(info.classes[name]) for name in ATTRIBUTES))
         self.hashes, self.hashed = np.zeros(rows, np.uint64), np.zeros(rows, bool)
         self.folder_of = np.empty(rows, np.int32)
@@ -121,6 +135,7 @@ class _Reader:
         self.keys = np.random.default_rng(0)
         self.kept_keys = np.empty(0)
         self.kept = {name: np.empty((0, len(info.classes[name])), np.float32) for name in ATTRIBUTES}
+        self.kept_looks = {name: np.empty(0, np.float32) for name in (FACE_SIDE, *looks)}
 
     def add(self, batch: pa.RecordBatch) -> None:
         part = slice(self.at, self.at + batch.num_rows)
@@ -149,24 +164,34 @@ class _Reader:
                     f"{shown(self.path)}: a row with status ok lacks its {name}; write the table anew with label-images"
                 )
             found[name] = values
-            self.confidence[name][part.start + labelled] = values.max(axis=1)
-            self.uncertainty[name][part.start + labelled] = (values * (1 - values)).sum(axis=1)
+            top = values.max(axis=1)
+            self.unsure[name] += int((top < UNSURE).sum())
+            if self.confidence:
+                self.confidence[name][part.start + labelled] = top
+                self.uncertainty[name][part.start + labelled] = (values * (1 - values)).sum(axis=1)
         first, *others = (found[name] for name in ATTRIBUTES)
         product = np.einsum("ij,ik->ijk", *others).reshape(len(first), -1)
         self.sums += (first.T @ product).astype(np.float64).reshape(self.sums.shape)
-        self._keep(found)
+        self._keep(found, batch, labelled)
 
-    def _keep(self, found: Mapping[str, Single]) -> None:
+    def _keep(self, found: Mapping[str, Single], batch: pa.RecordBatch, labelled: IntArray) -> None:
         """Keep the rows with the smallest random keys: a simple random sample, whatever the batches are."""
-        keys = np.concatenate([self.kept_keys, self.keys.random(len(found["age"]))])
-        chosen = np.argsort(keys, kind="stable")[:SUBSET]
-        self.kept_keys = keys[chosen]
-        self.kept = {name: np.concatenate([self.kept[name], found[name]])[chosen] for name in ATTRIBUTES}
+        before = len(self.kept_keys)
+        keys = np.concatenate([self.kept_keys, self.keys.random(len(labelled))])
+        chosen = np.argsort(keys, kind="stable")[:SUBSET] if len(keys) > SUBSET else np.arange(len(keys))
+        old, new = chosen[chosen < before], chosen[chosen >= before] - before
+        self.kept = {name: np.concatenate([self.kept[name][old], found[name][new]]) for name in ATTRIBUTES}
+        rows = labelled[new]
+        width, height = (_numbers(batch.column(f"face_{side}"), rows) for side in ("width", "height"))
+        seen = {name: _numbers(batch.column(name), rows) for name in self.kept_looks if name != FACE_SIDE}
+        seen[FACE_SIDE] = np.sqrt(width * height)
+        self.kept_looks = {name: np.concatenate([values[old], seen[name]]) for name, values in self.kept_looks.items()}
+        self.kept_keys = np.concatenate([keys[old], keys[new + before]])
 
     def _folders(self, batch: pa.RecordBatch, part: slice) -> None:
         paths = batch.column("path")
-        inside = pc.match_substring(paths, "/")
-        top = pc.if_else(inside, pc.replace_substring_regex(paths, r"(?s)/.*$", ""), ".").dictionary_encode()
+        first = pc.list_element(pc.split_pattern(paths, "/", max_splits=1), 0)
+        top = pc.if_else(pc.match_substring(paths, "/"), first, ".").dictionary_encode()
         places = [self.folders.setdefault(name, len(self.folders)) for name in top.dictionary.to_pylist()]
         self.folder_of[part] = np.array(places, np.int32)[top.indices.to_numpy()]
 
@@ -179,8 +204,10 @@ class _Reader:
             codes=self.codes,
             confidence=self.confidence,
             uncertainty=self.uncertainty,
+            unsure=self.unsure,
             mean=self.sums / max(labelled, 1),
             subset={name: values.astype(np.float64) for name, values in self.kept.items()},
+            looks={name: values.astype(np.float64) for name, values in self.kept_looks.items()},
             hashes=self.hashes,
             hashed=self.hashed,
             folders=tuple(self.folders),
@@ -189,8 +216,15 @@ class _Reader:
         )
 
 
-def read(path: str | os.PathLike[str]) -> Population:
+def read(path: str | os.PathLike[str], *, certainty: bool = True) -> Population:
     """Read a label table, once, in batches.
+
+    Parameters
+    ----------
+    path : path
+        The label table.
+    certainty : bool
+        Whether to keep the confidence and the uncertainty of every row, 24 bytes each.
 
     Raises
     ------
@@ -200,11 +234,21 @@ def read(path: str | os.PathLike[str]) -> Population:
     name = os.fspath(path)
     info = table.read_info(name)
     columns = ["path", "status", "error", *COLUMNS.values(), *(f"{a}_probabilities" for a in ATTRIBUTES), "phash"]
+    columns += ["face_width", "face_height"]
     with _parquet(name) as file:
-        reader = _Reader(name, info, file.metadata.num_rows)
+        looks = tuple(column for column in OPTIONAL_LOOKS if column in file.schema_arrow.names)
+        columns += looks
+        reader = _Reader(name, info, file.metadata.num_rows, looks, certainty)
         for batch in _batches(file, columns, name):
             reader.add(batch)
     return reader.population()
+
+
+def batches(path: str | os.PathLike[str], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of a label table's rows, in order, a batch at a time."""
+    name = os.fspath(path)
+    with _parquet(name) as file:
+        yield from _batches(file, columns, name)
 
 
 def find(path: str | os.PathLike[str], paths: pa.Array[Any]) -> IntArray:
@@ -248,10 +292,13 @@ def take(path: str | os.PathLike[str], rows: IntArray, columns: list[str]) -> pa
     ascending = rows[order]
     parts, start = [], 0
     with _parquet(name) as file:
-        for batch in _batches(file, columns, name):
-            low, high = np.searchsorted(ascending, [start, start + batch.num_rows])
-            parts.append(pa.Table.from_batches([batch.take(ascending[low:high] - start)]))
-            start += batch.num_rows
+        for group in range(file.num_row_groups):
+            size = file.metadata.row_group(group).num_rows
+            low, high = np.searchsorted(ascending, [start, start + size])
+            if low < high:
+                found = _row_group(file, group, columns, name)
+                parts.append(found.take(ascending[low:high] - start))
+            start += size
         empty = file.schema_arrow.empty_table().select(columns)
     return pa.concat_tables(parts or [empty], promote_options="permissive").take(np.argsort(order))
 
@@ -290,6 +337,12 @@ def class_codes(column: Any, labels: tuple[str, ...], name: str) -> Codes:
     return positions[indices]
 
 
+def _numbers(column: Any, rows: IntArray) -> Single:
+    """Return some rows of a column of numbers, NaN where it is null."""
+    values: Single = column.take(pa.array(rows)).to_numpy(zero_copy_only=False).astype(np.float32)
+    return values
+
+
 def matrix(column: Any, classes: int) -> Single:
     """Return a column of lists as an array of shape (lists that are not null, classes).
 
@@ -310,8 +363,14 @@ def _parquet(name: str) -> pq.ParquetFile:
 
 
 def _batches(file: pq.ParquetFile, columns: list[str], name: str) -> Iterator[pa.RecordBatch]:
+    # One row group after the other: an iterator over the whole file keeps more and more of it in memory.
+    for group in range(file.num_row_groups):
+        yield from _row_group(file, group, columns, name).to_batches(max_chunksize=BATCH)
+
+
+def _row_group(file: pq.ParquetFile, group: int, columns: list[str], name: str) -> pa.Table:
     try:
-        yield from file.iter_batches(batch_size=BATCH, columns=columns)
+        return file.read_row_group(group, columns=columns)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(name, error) from error
 

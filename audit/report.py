@@ -2,114 +2,59 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from audit import views
+from audit import findings, pages, tables, views, wording
+from audit.performance_views import performance
 from audit.text import count, plural, shown
-from audit.views import GRADES, number
-from labeler.pack import resource_folder
-
-OUTCOMES: Mapping[str, str] = MappingProxyType(
-    {
-        "ok": "labelled",
-        "no_face": "no face found",
-        "unreadable": "could not be read",
-        "corrupt": "damaged",
-        "too_large": "too large",
-        "unsupported": "format not supported",
-        "crashed": "decoder crashed",
-    }
-)
-"""How the page says what became of a file."""
-
-VERDICTS: Mapping[str, str] = MappingProxyType(
-    {"pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive", "none": "No verdict"}
-)
 
 
-def render(document: Mapping[str, Any]) -> str:
+def render(document: Mapping[str, Any], pictures: Sequence[Any] | None = None) -> str:
     """Return the page: the same document gives the same bytes.
 
     Parameters
     ----------
     document : mapping
         The content of audit.json. Every name in it is taken as hostile.
+    pictures : sequence of audit.thumbnails.Panel, optional
+        Faces to show; without them the page holds no picture.
     """
-    folder = resource_folder("templates")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-    )
-    environment.filters |= {
-        "clip": views.clip,
-        "count": count,
-        "interval": views.interval,
-        "label": views.label,
-        "number": number,
-        "shown": shown,
-    }
-    style = (folder / "report.css").read_text(encoding="utf-8")
+    environment = pages.environment()
+    environment.filters |= {"clip": wording.clip, "interval": wording.interval, "number": wording.number}
+    sheets = ["report.css"] if pictures is None else ["report.css", "thumbnails.css"]
+    marks = tables.marks(document)
+    places = tables.places(document)
     return environment.get_template("report.html.j2").render(
         d=document,
-        style=Markup(style),
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        confidence=views.confidence(document),
-        annotators=views.annotators(document),
-        collection=views.collection(document),
-        coverage=_coverage(document),
-        domain_sentence=_domain_sentence(document),
+        **pages.style(*sheets),
+        confidence=wording.confidence(document),
+        mark=lambda record: marks.get((record["status"], record["reason"])),
+        marks=[(letter, wording.STANDINGS.get(status), reason) for (status, reason), letter in marks.items()],
+        place=lambda record: places.get(id(record)),
+        standings=wording.STANDINGS,
+        grades=wording.GRADES,
+        outcomes=wording.OUTCOMES,
+        opening=findings.opening(document),
+        verdict=views.verdict(document),
+        coverage=views.coverage(document),
+        strip=views.outcome_strip(document),
+        outcome_table=tables.outcomes(document, wording.OUTCOMES),
+        missing=tables.missing(document),
+        shares=views.shares(document),
         grade_sentence=_grade_sentence(document),
-        intersections=views.intersections(document),
         likeness=views.likeness(document),
-        missing=views.missing(document),
-        next_sentence=_next_sentence(document),
+        domain_sentence=_domain_sentence(document),
         repeats=views.repeats(document),
         repeat_sentence=_repeat_sentence(document),
-        forms=views.FORMS,
-        grades=GRADES,
-        names=views.NAMES,
-        opening=_opening(document),
-        outcomes=OUTCOMES,
-        performance=views.performance(document),
-        provenance=_provenance(document),
-        shares=views.shares(document),
+        intersections=views.intersections(document),
+        performance=performance(document),
         truth_sentence=_truth_sentence(document),
-        verdict_title=VERDICTS[document["verdict"]["result"]],
-    )
-
-
-def _opening(document: Mapping[str, Any]) -> str:
-    store, pack = document["store"], document["pack"]
-    return (
-        f"{plural(store['files'], 'image file')}, {count(store['labelled'])} of them labelled with perceived age, "
-        f"gender and ethnicity by the model pack {shown(pack['name'])} {shown(pack['version'])}."
-    )
-
-
-def _coverage(document: Mapping[str, Any]) -> str:
-    store = document["store"]
-    if store["files"] == 0:
-        return "The label table holds no file, so there is nothing to say of this store."
-    if store["not_labelled"] == 0:
-        return f"Each of the {plural(store['files'], 'file')} was labelled."
-    missed = max(
-        (r for r in document["missingness"] if not r["group"] and r["outcome"] != "ok"),
-        key=lambda record: int(record["count"]),
-    )
-    return (
-        f"{count(store['labelled'])} of {plural(store['files'], 'file')} were labelled; {count(store['not_labelled'])} "
-        f"were not, most often because: {OUTCOMES[missed['outcome']]} ({count(missed['count'])}). "
-        "The shares below speak of the labelled images only."
+        collection=views.collection(document),
+        annotators=views.annotators(document),
+        change=views.change(document),
+        provenance=_provenance(document),
+        pictures=pictures,
     )
 
 
@@ -147,26 +92,32 @@ def _grade_sentence(document: Mapping[str, Any]) -> str:
             "Model-based shares hold only if the classifier errs here as it did on its evaluation data; the two "
             "methods are shown side by side, and where they disagree neither should be trusted."
         )
-    start = "Uncorrected shares count" if parts else "These shares are uncorrected: they count"
+    parts += [f"Model-based shares are missing: {reason}." for reason in document["store"]["no_model_shares"]]
+    start = "Uncorrected shares count" if grades > {"raw"} else "These shares are uncorrected: they count"
     parts.append(
         f"{start} what the classifier guessed; their whiskers show the play of chance alone, at "
-        f"{views.confidence(document)} confidence, and do not hold its errors."
+        f"{wording.confidence(document)} confidence, and do not hold its errors."
     )
     return " ".join(parts)
 
 
 def _domain_sentence(document: Mapping[str, Any]) -> str:
-    unlike = [views.ATTRIBUTES[record["attribute"]].lower() for record in document["domain"] if record["warning"]]
-    what = (
-        "Only the classifier’s confidence is compared; sharpness, contrast and size of the faces are not known of the "
-        "evaluation data."
-    )
+    unlike = [
+        f"confidence in {wording.ATTRIBUTES[record['attribute']].lower()}"
+        for record in document["domain"]
+        if record["warning"]
+    ]
+    unlike += [wording.LOOKS[record["measure"]].lower() for record in document["looks"] if record["warning"]]
+    known = {record["measure"] for record in document["looks"]}
+    unknown = [text.lower() for name, text in wording.LOOKS.items() if name not in known]
+    what = f"Not compared, since it is not known of both: {', '.join(unknown)}." if unknown else ""
+    compared = ", ".join(["the classifier’s confidence", *(wording.LOOKS[name].lower() for name in sorted(known))])
     if not unlike:
-        return f"By the classifier’s confidence it is. {what}"
+        return f"By {compared} it is. {what}".strip()
     return (
         f"Warning: by {', '.join(unlike)} the store does not look like the evaluation data, so the model-based shares "
         f"mean little here. {what}"
-    )
+    ).strip()
 
 
 def _repeat_sentence(document: Mapping[str, Any]) -> str:
@@ -176,33 +127,24 @@ def _repeat_sentence(document: Mapping[str, Any]) -> str:
     return f"{plural(found['images'], 'image')} have a near-duplicate; without repeats {count(found['surplus'])} fewer."
 
 
-def _next_sentence(document: Mapping[str, Any]) -> str:
-    store = document["store"]
-    if store["labelled"] == 0:
-        return "Nothing can be planned, since no image is labelled."
-    if store["checked"] is None:
-        return (
-            "Draw a random sample with audit-labels sample, let people check it, and give it back with --checked: only "
-            "then do shares hold, and only then can there be a verdict."
-        )
-    return "To narrow the intervals, let audit-labels sample --grow add images to the sheet and check those too."
-
-
 def _provenance(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     tool, pack, options = document["tool"], document["pack"], document["options"]
-    settings = ", ".join(f"{key} {value}" for key, value in pack["options"].items()) or "none"
+    settings = shown(", ".join(f"{key} {value}" for key, value in pack["options"].items())) or "none"
     rows = [
-        ("Audited with", f"{tool['name']} {tool['version']}"),
-        ("Labelled with", f"{tool['name']} {pack['tool_version']}, preprocessing {pack['preprocessing_version']}"),
-        ("Model pack", f"{pack['name']} {pack['version']}"),
-        ("Pack digest", pack["digest"]),
+        ("Audited with", shown(f"{tool['name']} {tool['version']}")),
+        (
+            "Labelled with",
+            shown(f"{tool['name']} {pack['tool_version']}, preprocessing {pack['preprocessing_version']}"),
+        ),
+        ("Model pack", shown(f"{pack['name']} {pack['version']}")),
+        ("Pack digest", shown(pack["digest"])),
         ("Options of labelling", settings),
-        ("Confidence", views.confidence(document)),
+        ("Confidence", wording.confidence(document)),
         ("Smallest group shown", plural(options["min_cell"], "image")),
         ("Bootstrap", f"{count(options['replicates'])} resamples, seed {options['seed']}"),
     ]
     titles = {"labels": "Label table", "truth": "Truth file", "target": "Target"}
     for name, source in document["provenance"].items():
         title = titles.get(name, name.capitalize().replace("Checked", "Checked sheet"))
-        rows += [(title, source["file"]), (f"{title}, SHA-256", source["sha256"])]
+        rows += [(title, shown(source["file"])), (f"{title}, SHA-256", shown(source["sha256"]))]
     return rows

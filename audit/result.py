@@ -15,7 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from audit import adjusted, agreement, association, balance, domain, duplicates, graded, plan, sheet, targets, verdict
+from audit import (
+    adjusted,
+    agreement,
+    association,
+    balance,
+    domain,
+    drift,
+    duplicates,
+    graded,
+    plan,
+    sheet,
+    targets,
+    turnover,
+    verdict,
+)
 from audit import population as populations
 from audit import truth as truths
 from audit.disclosure import Axes, BoolArray, protect
@@ -32,8 +46,6 @@ FOLDERS = 20
 """Folders whose missing labels are listed, the largest."""
 LARGEST = 10
 """Groups of near-duplicates that are listed."""
-UNSURE = 0.5
-"""Confidence below which a label counts as unsure."""
 TIMES = " × "
 
 
@@ -79,11 +91,17 @@ class Evidence:
         A random sample checked by people.
     evaluation : Evaluation, optional
         The pack's held-out predictions.
+    previous : dict, optional
+        An earlier audit of the store, the content of its audit.json.
+    no_evaluation : str
+        Why there is no evaluation.
     """
 
     truth: truths.Truth | None = None
     sample: graded.Sample | None = None
     evaluation: adjusted.Evaluation | None = None
+    previous: Document | None = None
+    no_evaluation: str = ""
 
 
 def audit_files(
@@ -93,6 +111,8 @@ def audit_files(
     *,
     checked: Sequence[str | os.PathLike[str]] = (),
     models: str | os.PathLike[str] | None = None,
+    previous: str | os.PathLike[str] | None = None,
+    previous_labels: str | os.PathLike[str] | None = None,
 ) -> Document:
     """Audit a label table in a file.
 
@@ -108,6 +128,9 @@ def audit_files(
         Filled sheets of one sample drawn by ``audit-labels sample``.
     models : path, optional
         Folder of the pack that labelled the table; unless given, the pack of that name that comes with the package.
+    previous, previous_labels : path, optional
+        The audit.json of an earlier audit of this store, and its label table: what changed since is told, and what was
+        withheld then stays so.
 
     Returns
     -------
@@ -120,7 +143,7 @@ def audit_files(
         If one of them cannot be read.
     """
     options = options or Options()
-    population = populations.read(labels)
+    population = populations.read(labels, certainty=False)
     sources = {"labels": _source(Path(labels))}
     target = targets.read(options.target, population.classes)
     if options.target != UNIFORM:
@@ -134,9 +157,17 @@ def audit_files(
         sample = graded.Sample.read(population, labels, sheet.read(checked, labels, population))
         sources |= {f"checked {i + 1}": _source(Path(file)) for i, file in enumerate(checked)}
     info = population.info
-    evaluation = adjusted.find_evaluation(info.pack_name, info.pack_digest, models)
-    evidence = Evidence(truth, sample, evaluation)
-    return _Audit(population, labels, evidence, target, options).document(sources)
+    evaluation, missing = adjusted.find_evaluation(info.pack_name, info.pack_digest, models)
+    earlier = None
+    if previous is not None:
+        earlier = drift.read(previous)
+        sources["previous"] = _source(Path(previous))
+    evidence = Evidence(truth, sample, evaluation, earlier, missing)
+    document = _Audit(population, labels, evidence, target, options).document(sources)
+    if earlier is not None:
+        images = None if previous_labels is None else turnover.compare(previous_labels, labels)
+        document["change"] = drift.compare(earlier, document, turnover=images)
+    return document
 
 
 class _Audit:
@@ -153,9 +184,10 @@ class _Audit:
         self.population, self.labels, self.evidence = population, labels, evidence
         self.target, self.options = target, options
         self.joint = population.joint(ATTRIBUTES)
-        self.withheld: dict[Axes, BoolArray] = protect(self.joint, options.min_cell)
+        self.withheld: dict[Axes, BoolArray] = protect(self.joint, options.min_cell, earlier=self._withheld_before())
         self.labelled = int(self.joint.sum())
         self.groups = self._near_duplicates()
+        self.distinct = self._distinct_counts()
         names = [(name,) for name in ATTRIBUTES] + list(combinations(ATTRIBUTES, 2))
         self.verified: dict[tuple[str, ...], graded.VerifiedShares] = {}
         if evidence.sample is not None:
@@ -199,6 +231,7 @@ class _Audit:
             "confusion": measured.confusion if measured else [],
             "duplicates": list(self._duplicates()),
             "domain": list(self._domain()),
+            "looks": list(self._looks()),
             "agreement": self._agreement(),
             "plan": list(self._plan()),
             "verdict": {
@@ -208,8 +241,26 @@ class _Audit:
                 "basis": decision.basis,
                 "reasons": list(decision.reasons),
             },
+            "change": None,
             "provenance": {name: dict(source) for name, source in sources.items()},
         }
+
+    def _withheld_before(self) -> dict[Axes, BoolArray]:
+        """Return which cells the earlier audit withheld, of those tables whose classes are still the same."""
+        if self.evidence.previous is None:
+            return {}
+        hidden = {
+            (record["attribute"], record["class"])
+            for record in self.evidence.previous["shares"]
+            if record["grade"] == "raw" and record["status"] == "suppressed"
+        }
+        found = {}
+        for size in range(1, len(ATTRIBUTES) + 1):
+            for names in combinations(ATTRIBUTES, size):
+                title, shape = TIMES.join(names), tuple(len(self.population.classes[name]) for name in names)
+                mask = [(title, self._label(names, place)) in hidden for place in np.ndindex(*shape)]
+                found[self._axes(names)] = np.array(mask, dtype=bool).reshape(shape)
+        return found
 
     def _axes(self, names: tuple[str, ...]) -> Axes:
         return tuple(ATTRIBUTES.index(name) for name in names)
@@ -221,10 +272,8 @@ class _Audit:
     def _label(self, names: tuple[str, ...], place: tuple[int, ...]) -> str:
         return TIMES.join(self.population.classes[name][code] for name, code in zip(names, place, strict=True))
 
-    def _near_duplicates(self) -> tuple[IntArray, IntArray]:
-        rows = np.flatnonzero((self.population.outcomes == OK) & self.population.hashed)
-        if len(rows) == 0:
-            return rows, rows
+    def _near_duplicates(self) -> tuple[duplicates.Places, duplicates.Places]:
+        rows = np.flatnonzero((self.population.outcomes == OK) & self.population.hashed).astype(np.int32)
         return rows, duplicates.groups(self.population.hashes[rows])
 
     def _model(self, name: str, evaluation: adjusted.Evaluation) -> adjusted.ModelShares:
@@ -320,7 +369,7 @@ class _Audit:
         for name in ATTRIBUTES:
             counts, wanted = self._counts((name,)), self.target.shares[name]
             hidden = bool(self.withheld[self._axes((name,))].any())
-            for grade, values in (("raw", counts), ("raw_distinct", self._distinct_counts(name))):
+            for grade, values in (("raw", counts), ("raw_distinct", self.distinct[name])):
                 for statistic in balance.STATISTICS:
                     found = balance.measure(
                         statistic, values, wanted, options.confidence, options.replicates, options.seed
@@ -352,13 +401,15 @@ class _Audit:
             gap = balance.of_shares(statistic, shares, draws, wanted, len(found.answers), self.options.confidence)
             yield self._balance_record(name, statistic, "verified", gap, None)
 
-    def _distinct_counts(self, name: str) -> IntArray:
+    def _distinct_counts(self) -> dict[str, IntArray]:
+        """Return the counts of each attribute with one image of each group of near-duplicates."""
         rows, group = self.groups
-        if len(rows) == 0:
-            return self._counts((name,))
         dropped = rows[~duplicates.representatives(group)]
-        size = len(self.population.classes[name])
-        return self._counts((name,)) - np.bincount(self.population.codes[name][dropped], minlength=size)
+        return {
+            name: self._counts((name,))
+            - np.bincount(self.population.codes[name][dropped], minlength=len(self.population.classes[name]))
+            for name in ATTRIBUTES
+        }
 
     def _cramers_v(self, pair: tuple[str, ...]) -> Document:
         options, counts = self.options, self._counts(pair)
@@ -419,7 +470,7 @@ class _Audit:
             codes = self.population.codes[name][rows]
             counts = np.bincount(codes, minlength=size)
             hits = np.bincount(codes[again], minlength=size)
-            distinct = self._distinct_counts(name)
+            distinct = self.distinct[name]
             hidden = protect(np.column_stack([counts - hits, hits]).astype(np.int64), self.options.min_cell)[(0, 1)]
             for k, label in enumerate(self.population.classes[name]):
                 small = bool(hidden[k].any() or self.withheld[self._axes((name,))][k])
@@ -434,28 +485,55 @@ class _Audit:
                     **fields(estimate if small else share),
                 }
 
+    def _estimated(self, name: str) -> FloatArray:
+        return np.array([estimate.value or 0.0 for estimate in self.modelled[name].expectation_maximisation])
+
     def _domain(self) -> Iterator[Document]:
         evaluation = self.evidence.evaluation
         for name, shares in self.modelled.items():
             if evaluation is None:
                 continue
-            known = evaluation.truth[name] >= 0
-            estimated = np.array([estimate.value or 0.0 for estimate in shares.expectation_maximisation])
-            shift = domain.confidence_shift(
-                self.population.subset[name],
-                evaluation.probabilities[name][known],
-                evaluation.truth[name][known],
-                estimated,
+            weights = domain.class_weights(evaluation.truth, {name: self._estimated(name)}, len(evaluation.years))
+            shift = domain.shift(
+                self.population.subset[name].max(axis=1), evaluation.probabilities[name].max(axis=1), weights
             )
-            yield {
-                "attribute": name,
-                "distance": rounded(shift.distance),
-                "chance": rounded(shift.chance),
-                "store_confidence": rounded(shift.store),
-                "evaluation_confidence": rounded(shift.evaluation),
-                "warning": shift.warning,
-                "disagreement": rounded(shares.disagreement),
-            }
+            if shift is not None:
+                yield {
+                    "attribute": name,
+                    "distance": rounded(shift.distance),
+                    "chance": rounded(shift.chance),
+                    "store_confidence": rounded(shift.store),
+                    "evaluation_confidence": rounded(shift.evaluation),
+                    "warning": shift.warning,
+                    "disagreement": rounded(shares.disagreement),
+                }
+
+    def _looks(self) -> Iterator[Document]:
+        evaluation = self.evidence.evaluation
+        if evaluation is None or not self.modelled:
+            return
+        here = dict(self.population.looks)
+        side = here.pop(populations.FACE_SIDE)
+        if evaluation.crop is not None:
+            here["face_size"] = side / (evaluation.crop[0] * evaluation.crop[1]) ** 0.5
+        shares = {name: self._estimated(name) for name in self.modelled}
+        weights = domain.class_weights(evaluation.truth, shares, len(evaluation.years))
+        for name in domain.LOOKS:
+            if name not in here or name not in evaluation.looks:
+                continue
+            values = [here[name], evaluation.looks[name]]
+            if name == "face_size":
+                values = [np.minimum(value, domain.WHOLE) for value in values]
+            shift = domain.shift(values[0], values[1], weights, domain.NOTABLE_LOOKS)
+            if shift is not None:
+                yield {
+                    "measure": name,
+                    "store": rounded(shift.store),
+                    "evaluation": rounded(shift.evaluation),
+                    "distance": rounded(shift.distance),
+                    "chance": rounded(shift.chance),
+                    "warning": shift.warning,
+                }
 
     def _agreement(self) -> list[Document]:
         if self.evidence.sample is None:
@@ -474,20 +552,12 @@ class _Audit:
     def _plan(self) -> Iterator[Document]:
         for name in self.target.judged if self.labelled else ():
             found = self.verified.get((name,))
-            size = len(self.population.classes[name])
-            grade, images = ("raw", self.labelled)
-            shares = [
-                share.estimate
-                for share in raw_shares(
-                    self._counts((name,)), self.population.classes[name], confidence=self.options.confidence
-                )
-            ]
-            if found is not None and all(estimate.status == "ok" for estimate in found.estimates):
-                grade, shares, images = "verified", found.estimates[:size], int(found.design.sizes.sum())
-            ends = [np.array([getattr(share, end) or 0.0 for share in shares]) for end in ("value", "low", "high")]
+            basis = None if found is None else plan.verified_basis(found, self.options.seed)
+            if basis is None:
+                basis = plan.raw_basis(self._counts((name,)), self.options.confidence, self.options.seed)
             try:
                 rows = plan.collect(
-                    ends[0], ends[1], ends[2], self.population.classes[name], self.target.shares[name], images
+                    basis, self.population.classes[name], self.target.shares[name], self.options.confidence
                 )
             except plan.PlanError:
                 continue
@@ -496,7 +566,7 @@ class _Audit:
                 yield {
                     "attribute": name,
                     "class": row.label,
-                    "grade": grade,
+                    "grade": basis.grade,
                     "needed": row.needed,
                     "low": row.low,
                     "high": row.high,
@@ -536,6 +606,7 @@ class _Audit:
         population, truth, sample = self.population, self.evidence.truth, self.evidence.sample
         files = len(population.outcomes)
         rows, group = self.groups
+        largest = duplicates.largest(group, LARGEST)
         return {
             "name": population.info.store,
             "files": files,
@@ -545,15 +616,31 @@ class _Audit:
             "truth": None if truth is None else self._truth(truth),
             "checked": None if sample is None else self._checked(sample),
             "evaluation": None if self.evidence.evaluation is None else self.evidence.evaluation.name,
+            "no_model_shares": self._no_model_shares(),
             "near_duplicates": {
-                "images": int(duplicates.repeated(group).sum()) if len(rows) else 0,
-                "surplus": len(rows) - len(np.unique(group)),
+                "images": int(duplicates.repeated(group).sum()),
+                "surplus": len(rows) - int(group.max(initial=-1)) - 1,
                 "largest": [
-                    {"images": len(members), "first": self._paths(rows[members[:1]])[0]}
-                    for members in (duplicates.largest(group, LARGEST) if len(rows) else [])
+                    {"images": len(members), "first": first}
+                    for members, first in zip(
+                        largest, self._paths(np.array([rows[members[0]] for members in largest], np.int64)), strict=True
+                    )
                 ],
             },
         }
+
+    def _no_model_shares(self) -> list[str]:
+        """Return why some model-based shares are missing, a sentence for each reason."""
+        evaluation = self.evidence.evaluation
+        if self.labelled == 0:
+            return []
+        if evaluation is None:
+            return [self.evidence.no_evaluation] if self.evidence.no_evaluation else []
+        return [
+            f"the evaluation has other classes of {name} than the pack, or no truth of it"
+            for name in ATTRIBUTES
+            if name not in self.modelled
+        ]
 
     def _paths(self, rows: IntArray) -> list[str]:
         return [str(path) for path in populations.take(self.labels, rows, ["path"]).column("path").to_pylist()]
@@ -605,12 +692,8 @@ class _Audit:
         return {"outcome": outcome, "group": group, "count": count, **fields(share)}
 
     def _unsure(self) -> Iterator[Document]:
-        labelled = self.population.outcomes == OK
-        if self.labelled == 0:
-            return
-        for name in ATTRIBUTES:
-            unsure = int((labelled & (self.population.confidence[name] < UNSURE)).sum())
-            yield self._missing("low_confidence", {"attribute": name}, unsure, self.labelled)
+        for name in ATTRIBUTES if self.labelled else ():
+            yield self._missing("low_confidence", {"attribute": name}, self.population.unsure[name], self.labelled)
 
     def _by_truth(self) -> Iterator[Document]:
         truth = self.evidence.truth

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from audit.estimate import FloatArray, IntArray, effective_wilson
 from audit.population import NO_FACE, OK, Population
+from labeler.taxonomy import ATTRIBUTES
 
 LEAST = 5
-"""Images drawn from each stratum at least, where it has them."""
-TERCILES = 3
+"""Images drawn from each stratum at least, where it has them and half of the sample is enough for that."""
+PARTS = 3
+"""Parts of equal size by confidence that each predicted class is divided into."""
+ALL = "all"
+"""Strata for every attribute at once: by predicted gender and ethnicity, and by how unsure all three labels are."""
+STRATIFIERS = (ALL, *ATTRIBUTES)
+COARSE = " coarse"
+"""Added to a stratifier: strata that are not divided by confidence, for a small sample."""
+SCHEMES = (*STRATIFIERS, *(by + COARSE for by in STRATIFIERS))
+"""How strata can be made; the first part of their names."""
+PER_STRATUM = 4
+"""Checks for each stratum below which the coarse scheme is taken."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,8 @@ class Strata:
     sizes : array of int, shape (H,)
         Images in each.
     spread : array of shape (H,)
-        ``sqrt(mean_i Σ_k f_ik (1 − f_ik))``, how unsure the classifier is there.
+        ``sqrt(mean_i Σ_k f_ik (1 − f_ik))``, how unsure the classifier is there, relative to the store's mean, and
+        added up over the attributes that the strata are made for.
     """
 
     rows: IntArray
@@ -39,56 +52,99 @@ class Strata:
     spread: FloatArray
 
 
-def stratify(population: Population, attribute: str, seed: int, *, no_face: bool = False) -> Strata:
-    """Divide the labelled images by predicted class and tercile of confidence.
+def scheme_for(population: Population, by: str, n: int) -> str:
+    """Return the scheme for a sample of n: the stratifier itself, or coarse where its strata would get too few."""
+    strata = len(stratify(population, by, 0).sizes)
+    return by if n >= PER_STRATUM * strata else by + COARSE
+
+
+def stratify(population: Population, scheme: str, seed: int, *, no_face: bool = False) -> Strata:
+    """Divide the labelled images by predicted class and thirds of confidence.
 
     Parameters
     ----------
     population : Population
         The label table.
-    attribute : str
-        Whose predicted class and confidence divide it.
+    scheme : str
+        One of `SCHEMES`: whose predicted class and confidence divide it.
     seed : int
         Shuffles the strata's numbers.
     no_face : bool
         Make the pictures without a found face a stratum too.
     """
     rows = np.flatnonzero(population.outcomes == OK)
-    classes = len(population.classes[attribute])
-    codes = population.codes[attribute][rows].astype(np.int64)
-    tercile = terciles(codes, population.confidence[attribute][rows], classes)
-    stratum = codes * TERCILES + tercile
-    variance = population.uncertainty[attribute][rows].astype(np.float64)
+    codes = {name: population.codes[name][rows].astype(np.int64) for name in ATTRIBUTES}
+    unsure = {name: population.uncertainty[name][rows].astype(np.float64) for name in ATTRIBUTES}
+    stratum, variance = divide(codes, unsure, {name: len(population.classes[name]) for name in ATTRIBUTES}, scheme)
     if no_face:
         missed = np.flatnonzero(population.outcomes == NO_FACE)
         rows = np.concatenate([rows, missed])
-        stratum = np.concatenate([stratum, np.full(len(missed), classes * TERCILES)])
-        # Nothing is known of these pictures: as unsure as a coin.
-        variance = np.concatenate([variance, np.full(len(missed), 0.5)])
+        stratum = np.concatenate([stratum, np.full(len(missed), stratum.max(initial=0) + 1)])
+        # Nothing is known of these pictures: as unsure as the least sure of the others.
+        variance = np.concatenate([variance, np.full(len(missed), variance.max(initial=1.0))])
     used, stratum = np.unique(stratum, return_inverse=True)
     sizes = np.bincount(stratum, minlength=len(used)).astype(np.int64)
     spread = np.sqrt(np.bincount(stratum, variance, minlength=len(used)) / np.maximum(sizes, 1))
     numbers = np.random.default_rng([seed, 1]).permutation(len(used))
-    names = tuple(f"{attribute}-{number + 1:02d}" for number in numbers.tolist())
+    names = tuple(f"{scheme}-{number + 1:02d}" for number in numbers.tolist())
     return Strata(rows, stratum.astype(np.int64), names, sizes, spread)
 
 
-def terciles(codes: IntArray, confidence: np.typing.NDArray[np.float32], classes: int) -> IntArray:
-    """Return each image's third by confidence among those of its class; 0 in a class too small to divide."""
-    order = np.lexsort((confidence, codes))
+def divide(
+    codes: Mapping[str, IntArray], unsure: Mapping[str, FloatArray], classes: Mapping[str, int], scheme: str
+) -> tuple[IntArray, FloatArray]:
+    """Return each image's stratum, and how unsure the labels are that the scheme looks at, on average 1 for each.
+
+    Parameters
+    ----------
+    codes : mapping of str to array of int, shape (n,)
+        The predicted class of each attribute.
+    unsure : mapping of str to array of shape (n,)
+        ``Σ_k f_k (1 − f_k)`` of each attribute.
+    classes : mapping of str to int
+        How many there are of each attribute.
+    scheme : str
+        One of `SCHEMES`.
+
+    Examples
+    --------
+    >>> one = {name: np.array([0, 1]) for name in ATTRIBUTES}
+    >>> divide(one, one, dict.fromkeys(ATTRIBUTES, 2), "gender")[0].tolist()
+    [0, 3]
+    """
+    attributes = _attributes(scheme)
+    cell, cells = np.zeros(len(codes[attributes[0]]), dtype=np.int64), 1
+    for name in attributes[-2:]:
+        cell, cells = cell * classes[name] + codes[name], cells * classes[name]
+    together = np.zeros(len(cell))
+    for name in attributes:
+        # Over its mean, so that an attribute of many classes does not outweigh one of two.
+        together += unsure[name] / max(float(unsure[name].mean()), 1e-12) if len(cell) else 0.0
+    return (cell if scheme.endswith(COARSE) else cell * PARTS + thirds(cell, together, cells)), together
+
+
+def _attributes(scheme: str) -> tuple[str, ...]:
+    by = scheme.removesuffix(COARSE)
+    return ATTRIBUTES if by == ALL else (by,)
+
+
+def thirds(codes: IntArray, values: FloatArray, classes: int) -> IntArray:
+    """Return each image's third by a value among those of its class; 0 in a class too small to divide."""
+    order = np.lexsort((values, codes))
     sizes = np.bincount(codes, minlength=classes)
     starts = np.cumsum(sizes) - sizes
     rank = np.empty(len(codes), dtype=np.int64)
     rank[order] = np.arange(len(codes)) - starts[codes[order]]
-    third: IntArray = rank * TERCILES // np.maximum(sizes[codes], 1)
-    return np.where(sizes[codes] >= TERCILES * LEAST, third, 0)
+    third: IntArray = rank * PARTS // np.maximum(sizes[codes], 1)
+    return np.where(sizes[codes] >= PARTS * LEAST, third, 0)
 
 
 def allocate(sizes: IntArray, spread: FloatArray, n: int, *, rare: bool = False, least: int = LEAST) -> IntArray:
     """Divide n checks among the strata.
 
     ``n_h ∝ N_h · spread_h`` (Neyman 1934, JRSS 97:558), at least ``least`` in each and at most N_h; with ``rare``
-    √N_h takes the place of N_h, which gives more to small classes. Where n is too small for that, ``least`` sinks.
+    √N_h takes the place of N_h, which gives more to small classes. ``least`` sinks to 2 where it would take more than
+    half of n, and below that where n is too small for 2.
 
     Parameters
     ----------
@@ -106,7 +162,8 @@ def allocate(sizes: IntArray, spread: FloatArray, n: int, *, rare: bool = False,
     """
     n = min(n, int(sizes.sum()))
     strata = int((sizes > 0).sum())
-    lower = np.minimum(sizes, min(least, n // max(strata, 1)))
+    half, whole = n // max(2 * strata, 1), n // max(strata, 1)
+    lower = np.minimum(sizes, min(least, max(half, min(2, whole))))
     size = np.sqrt(sizes) if rare else sizes.astype(np.float64)
     wish = size * np.maximum(spread, 1e-6)
     low, high = 0.0, float(n / wish[wish > 0].min()) if (wish > 0).any() else 0.0

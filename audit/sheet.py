@@ -110,7 +110,7 @@ class Checked:
     agreements : tuple of Agreement
         Of every two annotators.
     by : str
-        The attribute that the strata were made by.
+        The scheme that the strata were made by, one of `audit.sampling.SCHEMES`.
     covers_no_face : bool
         Whether the pictures without a found face are in the population.
     """
@@ -128,7 +128,7 @@ def draw(
     labels: str | os.PathLike[str],
     n: int,
     *,
-    by: str = "ethnicity",
+    by: str = sampling.ALL,
     seed: int = 0,
     rare: bool = False,
     no_face: bool = False,
@@ -144,7 +144,7 @@ def draw(
     n : int
         Images to draw; with ``grow``, to add.
     by : str
-        The attribute whose predicted class and confidence make the strata.
+        Whose predicted class and confidence make the strata: one of `audit.sampling.STRATIFIERS`.
     seed : int
         Of the draw. A sheet that grows keeps its own.
     rare : bool
@@ -162,9 +162,11 @@ def draw(
     population = populations.read(labels)
     earlier = _earlier(grow) if grow is not None else []
     if earlier:
-        by, seed = _design_of(earlier, Path(os.fspath(grow or "")))
+        scheme, seed = _design_of(earlier, Path(os.fspath(grow or "")))
         no_face = _holds_no_face(labels, earlier, population)
-    strata = sampling.stratify(population, by, seed, no_face=no_face)
+    else:
+        scheme = sampling.scheme_for(population, by, n)
+    strata = sampling.stratify(population, scheme, seed, no_face=no_face)
     if len(strata.rows) == 0:
         raise SampleError(f"{shown(population.name)}: no image is labelled, so there is none to check")
     allocation = sampling.allocate(strata.sizes, strata.spread, n + len({line["path"] for line in earlier}), rare=rare)
@@ -216,10 +218,10 @@ def _earlier(path: str | os.PathLike[str]) -> list[dict[str, str]]:
 
 
 def _design_of(lines: Sequence[Mapping[str, str]], path: Path) -> tuple[str, int]:
-    attribute = lines[0]["stratum"].partition("-")[0]
-    if attribute not in ATTRIBUTES or not lines[0]["seed"].isdigit():
+    scheme = lines[0]["stratum"].partition("-")[0]
+    if scheme not in sampling.SCHEMES or not lines[0]["seed"].isdigit():
         raise SampleError(f"--grow {shown(str(path))}: its columns stratum or seed are damaged; draw a new sheet")
-    return attribute, int(lines[0]["seed"])
+    return scheme, int(lines[0]["seed"])
 
 
 def _holds_no_face(labels: str | os.PathLike[str], lines: Sequence[Mapping[str, str]], population: Population) -> bool:

@@ -21,10 +21,10 @@ def percent(value: float | None) -> str:
 
     Examples
     --------
-    >>> percent(0.1234).split(), percent(None)
-    (['12.3', '%'], '–')
+    >>> percent(0.1234).split(), percent(-0.05).split(), percent(None)
+    (['12.3', '%'], ['−5.0', '%'], '–')
     """
-    return "–" if value is None else f"{100 * value + 0.0:.1f}\N{NO-BREAK SPACE}%"
+    return "–" if value is None else f"{decimal(100 * value, 1)}\N{NO-BREAK SPACE}%"
 
 
 def decimal(value: float | None, places: int = 3) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
-from audit.estimate import Estimate, FloatArray, IntArray, effective_wilson
+from audit.estimate import Estimate, FloatArray, IntArray, effective_wilson, normal_quantile
 
 FEW = 5
 """Checked images of a class below which its share rests on the labels alone."""
-STEADY = 20
-"""Checked images of a class from which on the variance seen is taken as it is."""
 LABELS_ONLY = "from the checked labels alone: fewer than 5 checked images are of this class"
 
 
@@ -55,11 +54,26 @@ class Design:
 
     def variance(self, values: FloatArray) -> FloatArray:
         """Return ``Σ W_h² (1 − n_h/N_h) s²_h / n_h`` for values of shape (n, K); s² has divisor n_h − 1."""
+        return np.asarray(self._variances(values).sum(axis=0))
+
+    def degrees_of_freedom(self, values: FloatArray) -> FloatArray:
+        """Return ``V² / Σ V_h²/(n_h − 1)`` for values of shape (n, K), infinite where V is 0.
+
+        On how many squares an estimated variance rests that adds up those of the strata (Satterthwaite 1946,
+        Biometrics Bulletin 2:110).
+        """
+        parts = self._variances(values)
+        square = (parts**2 / np.maximum(self.drawn - 1, 1)[:, None]).sum(axis=0)
+        return np.asarray(
+            np.divide(parts.sum(axis=0) ** 2, square, out=np.full(square.shape, np.inf), where=square > 0)
+        )
+
+    def _variances(self, values: FloatArray) -> FloatArray:
         drawn = np.maximum(self.drawn, 1)[:, None]
         total = _by_stratum(self.stratum, values, len(self.sizes))
         apart = values - (total / drawn)[self.stratum]
         squares = _by_stratum(self.stratum, apart**2, len(self.sizes)) / np.maximum(drawn - 1, 1)
-        return np.asarray((self.factor()[:, None] * squares).sum(axis=0))
+        return np.asarray(self.factor()[:, None] * squares)
 
     def expected_variance(self, variances: FloatArray) -> FloatArray:
         """Return ``Σ W_h² (1 − n_h/N_h) mean_h(v) / n_h`` for the variance v of each image, shape (n, K)."""
@@ -91,7 +105,11 @@ def difference_estimator(
     ``θ = mean_i f_i + Σ_h W_h · mean_{i∈s_h}(Y_i − f_i)``, ``V = Σ_h W_h² (1 − n_h/N_h) s²_h / n_h``, and Wilson's
     interval with ``n_eff = θ(1 − θ)/V``: the difference estimator (Särndal, Swensson and Wretman 1992, "Model
     assisted survey sampling", chapter 6), which is stratified prediction-powered inference (Angelopoulos et al. 2023,
-    Science 382:669). A class with fewer than five checked images gets its share from the labels alone.
+    Science 382:669). n_eff is multiplied by (z/t)², t the quantile of Student's distribution with V's degrees of
+    freedom. Where few images of a class were checked, its missed ones were likely not among them and s² is too small;
+    so V is at least what the classifier itself expects, ``Σ W_h² (1 − n_h/N_h) mean_h(f(1 − f)) / n_h``, of a class of
+    the size found, scaled down where over all classes together that is more than was seen. A class with fewer than
+    five checked images gets its share from the labels alone.
 
     Parameters
     ----------
@@ -114,7 +132,9 @@ def difference_estimator(
     """
     errors = answers - predictions
     corrected = np.clip(population_mean + design.mean(errors), 0.0, 1.0)
-    expected_errors = design.expected_variance(predictions * (1 - predictions))
+    variances, expected = design.variance(errors), _expected_variances(design, predictions, corrected, population_mean)
+    expected *= min(1.0, float(variances.sum()) / max(float(expected.sum()), 1e-300))
+    degrees = np.clip(design.degrees_of_freedom(errors), 1.0, 1e9)
     labels, seen = design.mean(answers), answers.sum(axis=0)
     found = []
     for k in range(answers.shape[1]):
@@ -122,16 +142,21 @@ def difference_estimator(
             few = _from_few(design, answers[:, k], predictions[:, k], float(labels[k]))
             found.append(_estimate(float(labels[k]), few, len(answers), confidence, LABELS_ONLY))
             continue
-        variance = float(design.variance(errors[:, [k]])[0])
-        if seen[k] < STEADY:
-            # Where few of a class were seen, its missed images were likely not: their variance is then at least what
-            # the classifier itself expects of a class of this size.
-            expected = min(1.0, float(corrected[k]) / max(float(population_mean[k]), 1e-12)) * float(expected_errors[k])
-            variance = max(variance, expected)
         share = float(corrected[k])
+        variance = max(float(variances[k]), float(expected[k]))
         n_eff = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else design.effective_size()
+        # Student's quantile in Wilson's formula, by way of n: the variance is itself an estimate.
+        n_eff *= (normal_quantile(confidence) / float(special.stdtrit(degrees[k], 0.5 + confidence / 2))) ** 2
         found.append(_estimate(share, n_eff, len(answers), confidence, ""))
     return found
+
+
+def _expected_variances(
+    design: Design, predictions: FloatArray, shares: FloatArray, population_mean: FloatArray
+) -> FloatArray:
+    """Return the variance of each share that the probabilities lead to expect of classes of these sizes, shape (K,)."""
+    smaller = np.minimum(1.0, shares / np.maximum(population_mean, 1e-12))
+    return np.asarray(smaller * design.expected_variance(predictions * (1 - predictions)))
 
 
 def _from_few(design: Design, answers: FloatArray, predictions: FloatArray, share: float) -> float:

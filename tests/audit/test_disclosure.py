@@ -13,10 +13,15 @@ from audit.disclosure import protect
 from audit.drift import change
 from audit.estimate import IntArray
 
+Published = dict[tuple[int, ...], np.typing.NDArray[np.bool_]]
 
-def attack(counts: IntArray, min_cell: int) -> list[int]:
-    """Return the small finest or coarser counts that follow from everything published, by least squares."""
-    hidden = protect(counts, min_cell)
+
+def attack(counts: IntArray, min_cell: int, *audits: Published) -> list[int]:
+    """Return the small finest or coarser counts that follow, by least squares, from all that these audits publish.
+
+    The attacker knows which images came between the audits, and so can write each audit's sums in the counts of the
+    first.
+    """
     cells = counts.size
     index = np.arange(cells).reshape(counts.shape)
     known: list[np.typing.NDArray[np.float64]] = [np.ones(cells)]
@@ -29,7 +34,7 @@ def attack(counts: IntArray, min_cell: int) -> list[int]:
                     chosen[axis] = code
                 row = np.zeros(cells)
                 row[index[tuple(chosen)].ravel()] = 1
-                if hidden[axes][place]:
+                if all(hidden[axes][place] for hidden in audits):
                     secret.append((row, int(counts[tuple(chosen)].sum())))
                 else:
                     known.append(row)
@@ -46,7 +51,26 @@ def attack(counts: IntArray, min_cell: int) -> list[int]:
 @settings(max_examples=30, deadline=None)
 def test_no_small_count_follows_from_the_published_margins(seed: int, shape: tuple[int, ...], mean: float) -> None:
     counts = np.random.default_rng(seed).poisson(np.random.default_rng(seed).gamma(0.6, mean, shape))
-    assert attack(counts.astype(np.int64), 10) == []
+    assert attack(counts.astype(np.int64), 10, protect(counts, 10)) == []
+
+
+@given(st.integers(0, 10_000), st.sampled_from([(5,), (3, 4), (2, 3, 3), (3, 2, 5)]), st.floats(1.0, 60.0))
+@settings(max_examples=30, deadline=None)
+def test_no_small_count_follows_from_two_successive_audits(seed: int, shape: tuple[int, ...], mean: float) -> None:
+    rng = np.random.default_rng(seed)
+    first = rng.poisson(rng.gamma(0.6, mean, shape)).astype(np.int64)
+    second = first + rng.poisson(3.0, shape) * (rng.random(shape) < 0.3)
+    before = protect(first, 10)
+    after = protect(second, 10, earlier=before)
+    assert all((mask <= after[axes]).all() for axes, mask in before.items())
+    assert attack(first, 10, before, after) == []
+
+
+def test_two_audits_that_do_not_know_of_each_other_give_a_small_count_away() -> None:
+    first, second = np.array([5, 40, 41, 90]), np.array([5, 43, 41, 90])
+    before = protect(first, 10)
+    assert attack(first, 10, before, protect(second, 10)) == [5]
+    assert attack(first, 10, before, protect(second, 10, earlier=before)) == []
 
 
 def test_every_small_count_is_withheld_and_a_store_without_any_withholds_nothing() -> None:

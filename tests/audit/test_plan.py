@@ -10,24 +10,57 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.plan import PlanError, collect, keep, make, rake, write
+from audit.estimate import IntArray
+from audit.graded import VerifiedShares
+from audit.plan import Basis, PlanError, collect, keep, make, rake, verified_basis, write
+from audit.verified import Design, difference_estimator
 from tests.audit.tables import Made
+
+
+def known(counts: IntArray) -> Basis:
+    """Return the basis of a store whose make-up is known."""
+    shares = counts / counts.sum()
+    return Basis("verified", shares, shares, shares, shares[None], float(counts.sum()))
 
 
 @given(st.lists(st.integers(1, 400), min_size=2, max_size=7))
 def test_what_is_collected_brings_the_store_to_its_target(counts: list[int]) -> None:
-    n, k = sum(counts), len(counts)
-    shares = np.array(counts) / n
-    rows = collect(shares, shares, shares, tuple("abcdefg"[:k]), (1 / k,) * k, n)
+    k = len(counts)
+    rows = collect(known(np.array(counts)), tuple("abcdefg"[:k]), (1 / k,) * k)
     after = np.array(counts) + np.array([row.needed for row in rows])
     assert after.max() - after.min() <= 1
     assert min(row.needed for row in rows) == 0
+    assert all(row.low == row.needed == row.high for row in rows)
 
 
 def test_collecting_cannot_remove_a_class_that_nobody_wants() -> None:
-    shares = np.array([0.5, 0.5])
     with pytest.raises(PlanError, match="target 0"):
-        collect(shares, shares, shares, ("a", "b"), (1.0, 0.0), 10)
+        collect(known(np.array([5, 5])), ("a", "b"), (1.0, 0.0))
+
+
+def test_what_is_collected_in_simulation_reaches_the_target_within_the_interval() -> None:
+    rng = np.random.default_rng(2)
+    stores, classes, target = 60, 4, (0.3, 0.3, 0.2, 0.2)
+    held, reached = 0, 0.0
+    for _ in range(stores):
+        truth = rng.choice(classes, 4000, p=[0.5, 0.28, 0.14, 0.08])
+        odds = np.exp(rng.normal(size=(4000, classes)) + 2.0 * np.eye(classes)[truth])
+        f = odds / odds.sum(axis=1, keepdims=True)
+        chosen = rng.choice(4000, 300, replace=False)
+        design, answers = Design(np.zeros(300, np.int64), np.array([4000])), np.eye(classes)[truth[chosen]]
+        estimates = difference_estimator(design, answers, f[chosen], f.mean(axis=0))
+        shares = VerifiedShares((classes,), (), estimates, design, answers, f[chosen], f.mean(axis=0))
+        basis = verified_basis(shares, 0)
+        assert basis is not None
+        rows = collect(basis, tuple("abcd"), target)
+        counts = np.bincount(truth, minlength=classes)
+        exact = collect(known(counts), tuple("abcd"), target)
+        held += sum(row.low <= wanted.needed <= row.high for row, wanted in zip(rows, exact, strict=True))
+        after = counts + np.array([row.needed for row in rows])
+        widths = np.array([(e.high or 0) - (e.low or 0) for e in estimates])
+        reached += float((np.abs(after / after.sum() - target) <= widths).mean())
+    assert held / (stores * classes) > 0.93
+    assert reached / stores > 0.93
 
 
 @given(st.integers(0, 1000))

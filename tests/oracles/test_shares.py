@@ -1,16 +1,11 @@
-"""Adjusted counts, expectation–maximisation and verified shares against plain implementations of their definitions.
-
-ppi-python installs a package called ``tests`` over this one, and quapy needs a plotting library and a compiler of
-Python; neither can be a dependency here. So their definitions are written out.
-"""
+"""Adjusted counts and expectation–maximisation against their definitions and against a truth that is known."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from audit.adjusted import adjusted_counts, expectation_maximisation, model_shares
-from audit.verified import Design, difference_estimator
+from audit.adjusted import adjusted_counts, model_shares
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -30,31 +25,6 @@ def test_adjusted_counts_are_the_constrained_least_squares_solution(seed: int) -
 def test_adjusted_counts_invert_the_confusion_where_the_result_is_a_share() -> None:
     matrix, truth = np.array([[0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.1, 0.2, 0.7]]), np.array([0.2, 0.5, 0.3])
     assert adjusted_counts(matrix, matrix @ truth) == pytest.approx(truth, abs=1e-9)
-
-
-def test_expectation_maximisation_is_the_loop_of_the_paper() -> None:
-    rng = np.random.default_rng(1)
-    f, prior = rng.dirichlet(np.ones(3), 200), np.array([0.5, 0.3, 0.2])
-    shares = prior.copy()
-    for _ in range(1000):
-        posterior = np.array([row * shares / prior / (row * shares / prior).sum() for row in f])
-        shares = posterior.mean(axis=0)
-    assert expectation_maximisation(f, prior) == pytest.approx(shares, abs=1e-7)
-
-
-def test_in_one_stratum_the_verified_share_is_prediction_powered_inference() -> None:
-    rng = np.random.default_rng(2)
-    f = rng.random(1000)
-    truth = (rng.random(1000) < f).astype(float)
-    chosen = rng.choice(1000, 100, replace=False)
-    design = Design(np.zeros(100, dtype=np.int64), np.array([1000]))
-    answers = np.column_stack([truth, 1 - truth])[chosen]
-    found = difference_estimator(
-        design, answers, np.column_stack([f, 1 - f])[chosen], np.array([f.mean(), 1 - f.mean()])
-    )
-    # The estimate of Angelopoulos et al. 2023 with the whole store as unlabelled data; theirs supposes an infinite
-    # population, so that the finite-population factor is ours alone.
-    assert found[0].value == pytest.approx(f.mean() + (truth[chosen] - f[chosen]).mean(), abs=1e-9)
 
 
 def test_both_model_based_methods_recover_another_make_up() -> None:
