@@ -14,17 +14,45 @@ from pathlib import Path
 import click
 import numpy as np
 from PIL import Image
+from scipy.stats import binomtest
 
 from labeler.crew import Clock
 from labeler.decode import Limits, Pixels, decode, quiet_decoders
+from labeler.errors import DecodeError
 from labeler.faces import Cropper
 from labeler.pack import Pack, models_folder
 from labeler.prepare import Preparer, Row
 from labeler.store import Entry
 
-CALL = "from labeler.cli import main; main()"
+CALL = """
+import sys
+from labeler.pack import Pack
+from labeler.pipeline import Options, label_store
+options = Options(checkpoint_seconds=0.05)
+print(label_store(sys.argv[1], sys.argv[2], Pack.load(sys.argv[3]), options).counts.resumed)
+"""
+"""A run that keeps its rows so often that a short one has some to go on from."""
+STORE_OF = 200
+"""Pictures in the store whose runs are killed."""
+
 ALLOWED = 8.0
 """Mean difference, of 255, up to which a crop counts as that of the undamaged picture."""
+
+MOST_FALSE_ALARMS = 1 / 5000
+MOST_MILLISECONDS = 10.0
+WITH_FACES = 8
+"""Of so many mutants one goes through the face search too; the others are a test of the decoders alone."""
+
+
+def tell(what: str, passed: bool, figure: object, wanted: str) -> None:
+    """Print a figure beside what is wanted of it."""
+    click.echo(f"{'PASS' if passed else 'FAIL'} {what}: {figure} (wanted: {wanted})")
+
+
+def share(count: int, total: int) -> str:
+    """Return a share with its exact 95 % interval (Clopper and Pearson 1934)."""
+    interval = binomtest(count, total).proportion_ci(method="exact")
+    return f"{count} of {total} = {count / total:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
 
 
 def kill_at_random(store: Path, models: Path, times: int, seed: int) -> Counter[str]:
@@ -34,27 +62,29 @@ def kill_at_random(store: Path, models: Path, times: int, seed: int) -> Counter[
     with tempfile.TemporaryDirectory() as folder:
         undisturbed, out = Path(folder) / "undisturbed.parquet", Path(folder) / "labels.parquet"
         started = time.monotonic()
-        run(store, undisturbed, models).wait()
+        run(store, undisturbed, models).communicate()
         length = time.monotonic() - started
         expected = undisturbed.read_bytes()
         for _ in range(times):
             out.unlink(missing_ok=True)
             process = run(store, out, models)
             try:
-                process.wait(float(rng.uniform(0, length)))
+                process.communicate(timeout=float(rng.uniform(0, length)))
                 outcomes["ended before it was killed"] += 1
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
-                process.wait()
-            code = run(store, out, models).wait()
-            outcomes["same bytes" if code == 0 and out.read_bytes() == expected else "other bytes"] += 1
+                process.communicate()
+            again = run(store, out, models)
+            resumed = again.communicate()[0].strip()
+            outcomes["went on from rows it had kept"] += resumed not in (b"", b"0")
+            same = again.returncode == 0 and out.read_bytes() == expected
+            outcomes["same bytes" if same else "other bytes"] += 1
     return outcomes
 
 
 def run(store: Path, out: Path, models: Path) -> subprocess.Popen[bytes]:
-    """Start the command on a store."""
-    call = [sys.executable, "-c", CALL, str(store), "--out", str(out), "--models", str(models)]
-    return subprocess.Popen(call, stdout=subprocess.DEVNULL)
+    """Start a run on a store; it prints how many rows it took over."""
+    return subprocess.Popen([sys.executable, "-c", CALL, str(store), str(out), str(models)], stdout=subprocess.PIPE)
 
 
 def formats(pixels: Pixels) -> dict[str, bytes]:
@@ -95,19 +125,22 @@ def mutated(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-def mutate(preparer: Preparer, pixels: Pixels, count: int, seed: int) -> tuple[Counter[str], float]:
-    """Return what becomes of mutated files, and the longest time one takes in seconds."""
-    rng = np.random.default_rng(seed)
-    contents = list(formats(pixels).values())
-    outcomes: Counter[str] = Counter()
-    longest = 0.0
-    for k in range(count):
-        other = contents[int(rng.integers(len(contents)))]
-        data = mutated(contents[k % len(contents)], other, rng)
-        row, seconds = prepared(preparer, data)
-        outcomes[row.status] += 1
-        longest = max(longest, seconds)
-    return outcomes, longest
+def mutate(preparers: tuple[Preparer, Preparer], pixels: Pixels, count: int, seed: int) -> None:
+    """Print what becomes of mutated files of each format; of the preparers the second one looks for faces."""
+    contents = formats(pixels)
+    others = list(contents.values())
+    for number, (kind, content) in enumerate(contents.items()):
+        rng = np.random.default_rng([seed, number])
+        outcomes: Counter[str] = Counter()
+        longest = 0.0
+        for k in range(count):
+            data = mutated(content, others[int(rng.integers(len(others)))], rng)
+            row, seconds = prepared(preparers[k % WITH_FACES == 0], data)
+            outcomes[row.status] += 1
+            longest = max(longest, seconds)
+        passed = not outcomes["crashed"] and longest <= Limits().seconds
+        figure = f"seed [{seed}, {number}], {dict(outcomes)}, at most {longest:.2f} s"
+        tell(f"{count} mutants of {kind}", passed, figure, f"none crashes, none takes {Limits().seconds:g} s")
 
 
 def prepared(preparer: Preparer, data: bytes) -> tuple[Row, float]:
@@ -138,8 +171,20 @@ def damage(preparer: Preparer, files: list[Path], seed: int) -> Counter[str]:
     return outcomes
 
 
-def vast(preparer: Preparer) -> str:
-    """Return what becomes of pictures that claim 50,000 x 50,000 pixels, and the longest time in milliseconds."""
+def undamaged(files: list[Path]) -> tuple[int, int]:
+    """Return how many undamaged pictures are refused, and how many there are."""
+    refused = 0
+    for path in files:
+        try:
+            decode(path.read_bytes())
+        except DecodeError as error:
+            refused += 1
+            click.echo(f"  {path.name}: {error}")
+    return refused, len(files)
+
+
+def vast(preparer: Preparer) -> None:
+    """Print what becomes of pictures that claim 50,000 x 50,000 pixels, and the longest time in milliseconds."""
     side = (50_000).to_bytes(4, "big")
     png = bytearray(formats(np.zeros((8, 8, 3), np.uint8))["png"])
     png[16:24] = side * 2
@@ -147,36 +192,58 @@ def vast(preparer: Preparer) -> str:
     place = jpeg.index(b"\xff\xc0") + 5
     jpeg[place : place + 4] = side[2:] * 2
     rows = [prepared(preparer, bytes(data)) for data in (png, jpeg)]
-    return f"{[row.status for row, _ in rows]}, at most {1000 * max(seconds for _, seconds in rows):.1f} ms"
+    longest = 1000 * max(seconds for _, seconds in rows)
+    statuses = [row.status for row, _ in rows]
+    passed = set(statuses) == {"too_large"} and longest < MOST_MILLISECONDS
+    tell("50,000 x 50,000 pixels claimed", passed, f"{statuses}, {longest:.1f} ms", f"refused in {MOST_MILLISECONDS:g}")
+
+
+def report_damage(preparer: Preparer, files: list[Path], seed: int) -> None:
+    """Print how many JPEGs with a changed byte still get the labels of a wrong crop."""
+    outcomes = damage(preparer, files, seed)
+    wrong = outcomes["labelled with a wrong crop"]
+    click.echo(f"{len(files)} JPEGs with one changed byte in the scan: {dict(outcomes)}")
+    click.echo(
+        f"  labelled although the crop differs by more than {ALLOWED:g}: {share(wrong, len(files))}; the decoder"
+    )
+    click.echo("  accepts the streams of all of these")
 
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--kills", default=50, show_default=True)
-@click.option("--mutants", default=2000, show_default=True)
-@click.option("--damaged", default=300, show_default=True)
+@click.option("--kills", default=50, show_default=True, help="Runs that are killed.")
+@click.option("--mutants", default=2000, show_default=True, help="Mutated files of each format.")
+@click.option("--damaged", default=300, show_default=True, help="JPEGs with a changed byte.")
+@click.option("--whole/--no-whole", default=True, help="Whether undamaged pictures are decoded for false alarms.")
 @click.option("--seed", default=1, show_default=True)
-def main(data: Path, kills: int, mutants: int, damaged: int, seed: int) -> None:
-    """Measure on DATA, a folder with fairface/val/."""
+def main(data: Path, kills: int, mutants: int, damaged: int, whole: bool, seed: int) -> None:
+    """Measure on DATA, a folder with fairface/val/, utkface/test/ and widerface/images/."""
     quiet_decoders()
     models = models_folder() / "fairface"
-    cropper = Cropper.of(Pack.load(models).manifest)
+    manifest = Pack.load(models).manifest
     files = sorted((data / "fairface/val").iterdir())
     click.echo(f"seed {seed}")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        preparer = Preparer(place, cropper, Limits())
-        click.echo(f"50,000 x 50,000 pixels claimed: {vast(preparer)}")
-        pixels = decode(files[0].read_bytes()).pixels
-        outcomes, longest = mutate(preparer, pixels, mutants, seed)
-        click.echo(f"{mutants} mutated files: {dict(outcomes)}, at most {longest:.2f} s")
-        outcomes = damage(preparer, files[:damaged], seed)
-        click.echo(f"{damaged} JPEGs with one changed byte in the scan: {dict(outcomes)}")
-        store = place / "store"
-        store.mkdir()
-        for path in files[:400]:
-            (store / path.name).symlink_to(path.resolve())
-        click.echo(f"{kills} runs killed: {dict(kill_at_random(store, models, kills, seed))}")
+        plain, preparer = (Preparer(place, Cropper.of(manifest, face), Limits()) for face in ("whole", "auto"))
+        vast(preparer)
+        if whole:
+            more = [*sorted((data / "utkface/test").iterdir()), *sorted((data / "widerface/images").rglob("*.jpg"))]
+            refused, count = undamaged([*files, *more])
+            tell(
+                "undamaged pictures refused", refused <= MOST_FALSE_ALARMS * count, share(refused, count), "1 in 5,000"
+            )
+        if damaged:
+            report_damage(preparer, files[:damaged], seed)
+        if mutants:
+            mutate((plain, preparer), decode(files[0].read_bytes()).pixels, mutants, seed)
+        if kills:
+            store = place / "store"
+            store.mkdir()
+            for path in files[:STORE_OF]:
+                (store / path.name).symlink_to(path.resolve())
+            outcomes = kill_at_random(store, models, kills, seed)
+            tell(f"{kills} runs killed", not outcomes["other bytes"], dict(outcomes), "the same bytes after each")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""One file in a process of its own: for a file that a run had in hand when it died."""
+"""One file in a process of its own: for a file that a run had in hand, or was about to classify, when it died."""
 
 from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 from labeler.crew import Clock
 from labeler.decode import Limits, quiet_decoders
 from labeler.faces import Cropper, Face
-from labeler.pack import read_manifest
+from labeler.pack import Pack
 from labeler.prepare import Preparer, Row
 from labeler.store import Entry
 
@@ -26,10 +28,11 @@ _CHILD = (
     "from labeler.alone import answer; answer(request)"
 )
 _START_SECONDS = 60
+_LONGEST_ALARM = 2**31 - 1
 
 
 def prepare_alone(preparer: Preparer, entry: Entry) -> Row:
-    """Prepare a file as `Preparer.prepare` does, in a child process.
+    """Prepare a file as `Preparer.prepare` does, in a child process that also tries to classify its crop.
 
     Whatever brings the child down becomes the row's status: ``crashed``, or ``too_large`` where it takes too long.
     """
@@ -55,6 +58,8 @@ def prepare_alone(preparer: Preparer, entry: Entry) -> Row:
                 stderr=subprocess.DEVNULL,
                 timeout=_START_SECONDS + limits.seconds,
                 check=False,
+                # An interrupt from the terminal is for the run alone: the child would seem to have died of its file.
+                start_new_session=True,
             )
             if child.returncode == 0:
                 return _read_row(row, json.loads(result.read_bytes()))
@@ -73,10 +78,14 @@ def _cause(code: int) -> str:
 
 def answer(request: dict[str, Any]) -> None:
     """Prepare the file that a request names, and write the row to the file that it names; run in the child."""
+    _end_first(request["limits"][-1])
     quiet_decoders()
-    cropper = Cropper.of(read_manifest(request["models"]), request["face"], request["min_face"])
+    pack = Pack.load(request["models"])
+    cropper = Cropper.of(pack.manifest, request["face"], request["min_face"])
     preparer = Preparer(Path(request["store"]), cropper, Limits(*request["limits"]))
     row = preparer.prepare(Entry(*request["entry"]), Clock())
+    if row.crop is not None:
+        pack.predict(row.crop[None])
     document = {
         "status": row.status,
         "error": row.error,
@@ -88,6 +97,13 @@ def answer(request: dict[str, Any]) -> None:
         "crop": None if row.crop is None else [row.crop.shape, base64.b64encode(row.crop.tobytes()).decode()],
     }
     Path(request["result"]).write_text(json.dumps(document), encoding="utf-8")
+
+
+def _end_first(seconds: float) -> None:
+    """See to it that this process ends even if nobody waits for it, and before any other where memory runs out."""
+    signal.alarm(min(math.ceil(_START_SECONDS + seconds), _LONGEST_ALARM))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _read_row(row: Row, document: dict[str, Any]) -> Row:

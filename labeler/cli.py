@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def main(
         folder = models or models_folder() / "fairface"
         if dry_run:
             counts = asdict(compare_store(store, out, read_manifest(folder), options))
-            click.echo(json.dumps(counts) if as_json else ", ".join(f"{n} {name}" for name, n in counts.items()))
+            click.echo(json.dumps(counts) if as_json else _in_words(counts))
             return
         pack = Pack.load(folder)
         if pack.manifest.notice:
@@ -177,7 +178,7 @@ def describe(summary: Summary) -> str:
     lines = [counts]
     changes = {name: count for name, count in asdict(summary.counts).items() if count}
     if set(changes) - {"new"}:
-        lines.append("  " + ", ".join(f"{count} {name}" for name, count in changes.items()))
+        lines.append("  " + _in_words(changes))
     lines += [f"  {status}, for example {_visible(text)}" for status, text in summary.examples.items()]
     if summary.altered_files:
         example = _visible(summary.altered[0])
@@ -185,6 +186,12 @@ def describe(summary: Summary) -> str:
     if summary.unlisted_folders:
         lines.append(f"  folders not listed: {summary.unlisted_folders}, for example {_visible(summary.unlisted[0])}")
     return "\n".join(lines)
+
+
+def _in_words(counts: Mapping[str, int]) -> str:
+    """Return counts as a person reads them; rows made in another way are no changes of the store."""
+    words = {"relabelled": "relabelled because of another pack, another option or --relabel"}
+    return ", ".join(f"{n} {words.get(name, name)}" for name, n in counts.items() if n or name not in words)
 
 
 def _visible(text: str) -> str:

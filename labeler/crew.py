@@ -25,26 +25,33 @@ _PATIENCE = 5.0
 
 
 class Budget:
-    """A number of bytes that workers share; one that asks for more than there is at all gets it when it is alone."""
+    """A number of bytes that workers share; one that asks for more than there is at all gets it when it is alone.
+
+    What a thread holds that was given up no longer counts: the others would wait for it for ever.
+    """
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._used = 0
+        self._held: dict[threading.Thread, int] = {}
         self._changed = threading.Condition()
 
     @contextmanager
     def hold(self, amount: int) -> Iterator[None]:
-        """Wait until so many bytes are free, and keep them."""
+        """Wait until so many bytes are free, and keep them; a thread holds one amount at a time."""
+        holder = threading.current_thread()
         with self._changed:
-            while self._used and self._used + amount > self._total:
-                self._changed.wait()
-            self._used += amount
+            while (used := self._used()) and used + amount > self._total:
+                self._changed.wait(_LOOK_AFTER)
+            self._held[holder] = amount
         try:
             yield
         finally:
             with self._changed:
-                self._used -= amount
+                del self._held[holder]
                 self._changed.notify_all()
+
+    def _used(self) -> int:
+        return sum(amount for thread, amount in self._held.items() if thread.name != GIVEN_UP)
 
 
 class Clock:
@@ -87,7 +94,7 @@ class Crew(Generic[Item, Result, Gathered]):
     work : callable
         Turns an item into a result; gets the number of the worker and the clock that limits it.
     gather : callable
-        Turns the results of a whole job into what `run` yields, in the worker's thread.
+        Turns the results of a whole job into what `run` yields; gets the number of the worker.
     late : callable
         Gives the result of an item that took too long. Its thread is left alone, since no thread can be ended, and
         another takes its place.
@@ -99,7 +106,7 @@ class Crew(Generic[Item, Result, Gathered]):
         self,
         workers: int,
         work: Callable[[Item, int, Clock], Result],
-        gather: Callable[[Sequence[Result]], Gathered],
+        gather: Callable[[Sequence[Result], int], Gathered],
         late: Callable[[Item], Result],
         seconds: float = math.inf,
     ) -> None:
@@ -192,7 +199,7 @@ class Crew(Generic[Item, Result, Gathered]):
                         return False
                     clock.stop()
                     job.results.append(result)
-            job.gathered = self._gather(job.results)
+            job.gathered = self._gather(job.results, number)
         except BaseException as error:
             with job.lock:
                 if job.owner != owner:

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from labeler.damage import UNITS, brightness_jumps
 from labeler.errors import DecodeError
 from labeler.header import Header, png_chunks, read_header
 
 Pixels = npt.NDArray[np.uint8]
 
 
-DECODE_VERSION = "2"
+DECODE_VERSION = "3"
 """Changes whenever the same file would give other pixels; kept in the label table."""
 
 
@@ -179,7 +180,7 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
 
 def _decode_jpeg(data: bytes, header: Header, reduction: int) -> Pixels:
     try:
-        height, width, space = simplejpeg.decode_jpeg_header(data)[:3]
+        height, width, space, subsampling = simplejpeg.decode_jpeg_header(data)[:4]
         if (height, width) != (header.height, header.width):
             raise DecodeError(
                 "corrupt", f"jpeg: {header.width} x {header.height} in one header, {width} x {height} in another"
@@ -187,11 +188,14 @@ def _decode_jpeg(data: bytes, header: Header, reduction: int) -> Pixels:
         least = {} if reduction == 1 else {"min_height": -(-height // reduction), "min_width": -(-width // reduction)}
         if space in ("CMYK", "YCCK"):
             return _cmyk_to_rgb(simplejpeg.decode_jpeg(data, "CMYK", **least), inverted=header.inverted)
-        return np.asarray(simplejpeg.decode_jpeg(data, "RGB", **least), np.uint8)
+        pixels = np.asarray(simplejpeg.decode_jpeg(data, "RGB", **least), np.uint8)
     except ValueError as error:
         reason = " ".join(str(error).split())
         status = "unsupported" if "nsupported" in reason else "corrupt"
         raise DecodeError(status, f"jpeg: {reason}") from error
+    if subsampling in UNITS and brightness_jumps(pixels, subsampling, reduction):
+        raise DecodeError("corrupt", "jpeg: its brightness jumps within a row of blocks, as damaged bytes make it")
+    return pixels
 
 
 def _cmyk_to_rgb(cmyk: Pixels, *, inverted: bool) -> Pixels:

@@ -28,6 +28,7 @@ def perceptual_hash(pixels: Pixels) -> int:
     int
         0 to 2**64 - 1, the lowest frequency in the highest bit.
     """
-    small = to_gray(np.asarray(cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8))
+    small = cv2.resize(to_gray(pixels), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     low = cv2.dct(small.astype(np.float32))[:_LOW, :_LOW].ravel()
-    return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
+    middle = np.partition(low, (low.size // 2 - 1, low.size // 2))[low.size // 2 - 1 : low.size // 2 + 1].mean()
+    return int.from_bytes(np.packbits(low > middle).tobytes(), "big")

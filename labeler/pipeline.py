@@ -28,7 +28,7 @@ from labeler.merge import Counts, Keep, Label, Merge, Step
 from labeler.pack import BATCH, Manifest, Pack, Prediction
 from labeler.prepare import Preparer, Row
 from labeler.state import Journal, locked
-from labeler.store import Gap, check_store, encode_path, scan, walk
+from labeler.store import Block, Gap, check_store, encode_path, scan_blocks
 from labeler.table import FACE_COLUMNS, SCHEMA_VERSION, Rows, TableInfo, check_table_output, known_rows, schema, write
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
 
@@ -144,6 +144,7 @@ class Summary:
             "changed": self.counts.changed,
             "gone": self.counts.gone,
             "unchanged": self.counts.unchanged,
+            "relabelled": self.counts.relabelled,
             "resumed": self.counts.resumed,
             "remaining": self.counts.remaining,
             "altered": list(self.altered),
@@ -293,7 +294,7 @@ def _plan(root: Path, target: Path, manifest: Manifest, options: Options) -> _Pl
     table = known_rows(target, damaged_too=options.relabel)
     tally = _Tally()
     merge = Merge(
-        scan(root),
+        scan_blocks(root),
         [table, *journal.sources()],
         compatible=not options.relabel and all(_key(old) == _key(info) for old in table.infos),
         limit=options.most,
@@ -330,7 +331,8 @@ def _table_info(root: Path, manifest: Manifest, cropper: Cropper, options: Optio
 
 def count_images(store: str | os.PathLike[str]) -> int:
     """Return the number of image files in a store, for a progress bar."""
-    return sum(1 for _ in walk(store))
+    found = (item for item in scan_blocks(store) if not isinstance(item, Gap))
+    return sum(len(item) if isinstance(item, Block) else 1 for item in found)
 
 
 def _cores() -> int:
@@ -498,14 +500,16 @@ class _Run:
         row.fail("too_large", f"took more than {self.options.limits.seconds:g} seconds")
         return row
 
-    def _gather(self, rows: Sequence[Row]) -> tuple[Sequence[Row], pa.RecordBatch]:
+    def _gather(self, rows: Sequence[Row], number: int) -> tuple[Sequence[Row], pa.RecordBatch]:
         """Return the rows of some files, without their crops, and those not kept as a part of the table."""
         manifest = self.pack.manifest
         crops = [row.crop for row in rows if row.crop is not None]
         shape = (manifest.height, manifest.width, *((manifest.channels,) if manifest.channels > 1 else ()))
         stacked = np.stack(crops) if crops else np.zeros((0, *shape), np.uint8)
-        prediction = self.pack.predict(stacked)
         labelled = [row for row in rows if row.crop is not None]
+        self.journal.enter(number, *(row.entry.path for row in labelled))
+        prediction = self.pack.predict(stacked)
+        self.journal.enter(number)
         finite = _finite(prediction)
         for row, good in zip(labelled, finite, strict=True):
             row.crop = None

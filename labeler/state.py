@@ -18,11 +18,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from labeler.errors import TableError
-from labeler.table import Rows, TableInfo, read_info, sync_folder, write
+from labeler.table import Rows, TableInfo, sync_folder, write
 
 _JOURNAL, _FLIGHT, _SUSPECTS = "journal.json", "flight", "suspects.json"
 _PART = re.compile(r"part-(\d{6})-(\d{6})\.parquet")
-_SLOT = 65_536
+_SLOT = 1 << 18
+_SEPARATOR = "\0"
 
 
 @contextmanager
@@ -70,12 +71,12 @@ def _beside(target: Path, kind: str) -> Path:
 
 
 def _whole(path: Path) -> bool:
-    """Tell whether a part can be read; if the disk damaged it, its files are labelled again."""
+    """Tell whether a part can be read to its end; if the disk damaged it, its files are labelled again."""
     try:
-        read_info(path)
+        rows = Rows([path])
+        return sum(batch.num_rows for batch in rows.take(0, rows.count)) == rows.count
     except TableError:
         return False
-    return True
 
 
 class Journal:
@@ -152,15 +153,15 @@ class Journal:
             for start in range(0, len(content), _SLOT):
                 length = int.from_bytes(content[start : start + 4], "little")
                 with suppress(UnicodeDecodeError):
-                    found.add(content[start + 4 : start + 4 + length].decode())
+                    found.update(content[start + 4 : start + 4 + length].decode().split(_SEPARATOR))
         return found - {""}
 
-    def enter(self, slot: int, path: str) -> None:
-        """Note the file that a worker has in hand."""
-        name = path.encode()[: _SLOT - 4]
+    def enter(self, slot: int, *paths: str) -> None:
+        """Note the files that a worker has in hand: one to decode, several to classify at once, or none."""
+        names = _SEPARATOR.join(paths).encode()[: _SLOT - 4]
         with self._guard:
             if self._slots >= 0:
-                os.pwrite(self._slots, len(name).to_bytes(4, "little") + name, slot * _SLOT)
+                os.pwrite(self._slots, len(names).to_bytes(4, "little") + names, slot * _SLOT)
 
     def add(self, batches: Iterable[pa.RecordBatch], info: TableInfo) -> None:
         """Keep some labelled rows, sorted by path and behind those kept before, so that no crash can take them."""

@@ -22,6 +22,9 @@ IMAGE_SUFFIXES = frozenset(
 _APPLE_DOUBLE = "._"
 _USUAL_ENDINGS = (".jpg", *sorted(IMAGE_SUFFIXES - {".jpg"}), *sorted(suffix.upper() for suffix in IMAGE_SUFFIXES))
 _BLOCK = 4096
+_AT_ONCE = 64
+_PIECE = 1 << 24
+_EARLIEST, _LATEST = -(1 << 63), (1 << 63) - 1
 _Identity = tuple[int, int]
 _ESCAPE = re.compile(rb"\\(?:\\|x([0-9a-f]{2}))")
 
@@ -188,7 +191,7 @@ def _identity(status: os.stat_result) -> _Identity:
 
 @dataclass(frozen=True)
 class _Folder:
-    """A folder to go down into: its name for `os` functions, its path with ``/`` at the end, and itself and those above."""
+    """A folder to go down into: its name as `os` takes it, its path with ``/`` at the end, itself and those above."""
 
     name: str
     prefix: str
@@ -248,20 +251,34 @@ def _files(folder: _Folder, names: Sequence[str], start: int, stop: int) -> Iter
         chunk = names[first : min(first + _BLOCK, stop)]
         plain = [decode_path(name) if "\\" in name else name for name in chunk]
         try:
-            descriptor = os.open(folder.name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                found = [os.stat(name, dir_fd=descriptor) for name in plain]
-            finally:
-                os.close(descriptor)
+            sizes, times = _sizes_and_times(folder.name, plain)
         except OSError:
             for name, real in zip(chunk, plain, strict=True):
                 if (entry := _entry(os.path.join(folder.name, real), real, folder.prefix + name)) is not None:
                     yield entry
-            continue
-        prefix = folder.prefix
-        yield Block(
-            [prefix + name for name in chunk], [one.st_size for one in found], [one.st_mtime_ns for one in found]
-        )
+        else:
+            prefix = folder.prefix
+            yield Block([prefix + name for name in chunk], sizes, times)
+
+
+def _sizes_and_times(folder: str, names: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Return bytes and time of modification of some files of a folder; by few at a time the caches hold them."""
+    sizes: list[int] = []
+    times: list[int] = []
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for start in range(0, len(names), _AT_ONCE):
+            found = [os.stat(name, dir_fd=descriptor) for name in names[start : start + _AT_ONCE]]
+            sizes += [status.st_size for status in found]
+            times += [status.st_mtime_ns for status in found]
+    finally:
+        os.close(descriptor)
+    return sizes, times if min(times) >= _EARLIEST and max(times) <= _LATEST else [_storable(time) for time in times]
+
+
+def _storable(time_ns: int) -> int:
+    """Return a time as 64 bits can hold it: from 1677 to 2262, though a file system may say 2446."""
+    return min(max(time_ns, _EARLIEST), _LATEST)
 
 
 def _below(folder: _Folder, item: os.DirEntry[str], prefix: str, linked: set[_Identity]) -> _Folder | Gap:
@@ -311,12 +328,13 @@ def _entry(location: str, name: str, path: str) -> Entry | None:
         return Entry(path, None, None, "is not a regular file") if named else None
     if not named and not _looks_like_image(location):
         return None
-    return Entry(path, status.st_size, status.st_mtime_ns)
+    return Entry(path, status.st_size, _storable(status.st_mtime_ns))
 
 
 def _looks_like_image(name: str) -> bool:
     try:
-        with os.fdopen(_open_regular(name), "rb", buffering=0) as file:
+        descriptor, _ = _open_regular(name)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
             return sniff(file.read(SNIFF_BYTES) or b"") is not None
     except (OSError, DecodeError):
         return False
@@ -342,20 +360,34 @@ def read(root: str | os.PathLike[str], entry: Entry, limit_bytes: int) -> bytes:
     if entry.problem:
         raise DecodeError("unreadable", entry.problem)
     try:
-        descriptor = _open_regular(os.path.join(root, decode_path(entry.path)))
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            size = os.fstat(descriptor).st_size
+        descriptor, size = _open_regular(os.path.join(root, decode_path(entry.path)))
+        try:
             if size > limit_bytes:
                 raise DecodeError("too_large", f"{size} bytes are more than the limit of {limit_bytes}")
-            return file.readall()
+            content = os.read(descriptor, size + 1)
+            if len(content) == size:
+                return content
+            # It changes while it is read, or is more than the system hands out at once.
+            parts = [content]
+            while part := os.read(descriptor, _PIECE):
+                parts.append(part)
+                if sum(map(len, parts)) > limit_bytes:
+                    raise DecodeError("too_large", f"it grows beyond the limit of {limit_bytes} bytes")
+            return b"".join(parts)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise DecodeError("unreadable", f"cannot be read ({error.strerror})") from error
 
 
-def _open_regular(name: str) -> int:
-    """Open a regular file and nothing else; a pipe or device that took its place can neither block nor be read."""
+def _open_regular(name: str) -> tuple[int, int]:
+    """Open a regular file and nothing else, since a pipe or device may have taken its place; return also its size."""
     descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise DecodeError("unreadable", "is not a regular file")
+    except BaseException:
         os.close(descriptor)
-        raise DecodeError("unreadable", "is not a regular file")
-    return descriptor
+        raise
+    return descriptor, status.st_size

@@ -159,7 +159,27 @@ def test_a_dry_run_says_what_is_to_do_and_does_nothing(store: Path, tmp_path: Pa
     (store / "z.bmp").unlink()
     (store / "new.jpg").touch()
     document = json.loads(label(store, out, pack_folder, "--dry-run", "--json").stdout)
-    assert document == {"new": 1, "changed": 0, "gone": 1, "unchanged": 4, "resumed": 0, "remaining": 0}
+    assert document == {
+        "new": 1,
+        "changed": 0,
+        "gone": 1,
+        "unchanged": 4,
+        "relabelled": 0,
+        "resumed": 0,
+        "remaining": 0,
+    }
+
+
+def test_what_is_labelled_anew_on_demand_or_for_another_option_is_no_change_of_the_store(
+    store: Path, tmp_path: Path, pack_folder: Path
+) -> None:
+    out = tmp_path / "out.parquet"
+    label(store, out, pack_folder)
+    words = "5 relabelled because of another pack, another option or --relabel"
+    for option in (["--relabel"], ["--max-pixels", "99999"]):
+        told = label(store, out, pack_folder, "--dry-run", *option).stdout
+        assert told == f"0 new, 0 changed, 0 gone, 0 unchanged, {words}, 0 resumed, 0 remaining\n"
+    assert f"  {words}" in label(store, out, pack_folder, "--relabel").stdout.splitlines()
 
 
 def test_the_summary_tells_how_the_store_has_changed(store: Path, tmp_path: Path, pack_folder: Path) -> None:

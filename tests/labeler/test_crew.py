@@ -10,13 +10,18 @@ import pytest
 from labeler.crew import Budget, Clock, Crew
 
 
+def whole(results: Sequence[int], number: int) -> list[int]:
+    """Return the results of a job as they are."""
+    return list(results)
+
+
 def crew(workers: int) -> Crew[int, int, list[int]]:
     """Return a crew that squares numbers."""
 
     def square(item: int, number: int, clock: Clock) -> int:
         return item * item
 
-    return Crew(workers, square, list, lambda item: -item)
+    return Crew(workers, square, whole, lambda item: -item)
 
 
 def test_results_come_in_order_and_only_so_many_jobs_are_under_way() -> None:
@@ -39,7 +44,7 @@ def test_an_error_of_a_worker_is_raised_where_the_results_are_read() -> None:
             raise RuntimeError("five")
         return item
 
-    failing: Crew[int, int, list[int]] = Crew(2, fail, list, lambda item: item)
+    failing: Crew[int, int, list[int]] = Crew(2, fail, whole, lambda item: item)
     with pytest.raises(RuntimeError, match="five"):
         list(failing.run(([k], None) for k in range(10)))
 
@@ -52,10 +57,28 @@ def test_an_item_that_never_ends_is_given_up_and_the_rest_is_done() -> None:
             released.wait()
         return item
 
-    patient: Crew[int, int, list[int]] = Crew(1, stuck, list, lambda item: -item, 0.05)
+    patient: Crew[int, int, list[int]] = Crew(1, stuck, whole, lambda item: -item, 0.05)
     results = list(patient.run([([0, 1, 2, 3, 4], None), ([5, 6], None)]))
     released.set()
     assert results == [([0, 1, -2, -3, 4], None), ([5, 6], None)]
+
+
+def test_what_a_thread_holds_that_never_ends_is_no_longer_waited_for() -> None:
+    released = threading.Event()
+    budget = Budget(10)
+
+    def greedy(item: int, number: int, clock: Clock) -> int:
+        clock.stop()
+        with budget.hold(10):
+            clock.start()
+            if item == 1:
+                released.wait()
+        return item
+
+    patient: Crew[int, int, list[int]] = Crew(2, greedy, whole, lambda item: -item, 0.05)
+    results = list(patient.run([([0, 1, 2], None), ([3, 4], None)]))
+    released.set()
+    assert results == [([0, -1, 2], None), ([3, 4], None)]
 
 
 def test_a_worker_that_waits_for_others_is_not_late() -> None:
@@ -68,7 +91,7 @@ def test_a_worker_that_waits_for_others_is_not_late() -> None:
         clock.start()
         return item
 
-    patient: Crew[int, int, list[int]] = Crew(1, waits, list, lambda item: -item, 0.05)
+    patient: Crew[int, int, list[int]] = Crew(1, waits, whole, lambda item: -item, 0.05)
     assert list(patient.run([([1, 2], None)])) == [([1, 2], None)]
 
 

@@ -277,6 +277,7 @@ def test_the_summary_as_json_holds_every_part(store: Path, tmp_path: Path, pack:
         "changed",
         "gone",
         "unchanged",
+        "relabelled",
         "resumed",
         "remaining",
         "altered",

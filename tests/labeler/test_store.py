@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from labeler import store as store_module
 from labeler.errors import DecodeError, StoreError
-from labeler.store import Entry, Gap, check_store, decode_path, encode_path, read, scan, walk
+from labeler.store import Block, Entry, Gap, check_store, decode_path, encode_path, read, scan, scan_blocks, walk
 from tests.labeler.pictures import save, scene
 
 NAMES = st.binary(min_size=1, max_size=40).filter(lambda raw: b"/" not in raw and b"\0" not in raw).map(os.fsdecode)
@@ -284,6 +285,63 @@ def test_a_link_that_leads_nowhere_tonight_is_a_gap(tmp_path: Path) -> None:
     (tmp_path / "mounted").symlink_to(tmp_path / "not mounted")
     found = list(scan(tmp_path))
     assert found[1] == Gap("mounted/", "cannot be looked at (No such file or directory)")
+
+
+def test_a_time_that_64_bits_cannot_hold_is_kept_as_the_last_that_they_can(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "no suffix")
+    for path in tmp_path.iterdir():
+        os.utime(path, ns=(0, 10**19))
+        if path.stat().st_mtime_ns < 2**63:
+            pytest.skip("this file system has no such times")
+    assert [entry.mtime_ns for entry in walk(tmp_path)] == [2**63 - 1, 2**63 - 1]
+
+
+def test_files_among_folders_links_and_odd_names_come_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    names = ["a.jpg", "a/1.png", "a0.png", "b.JPG", "ä.jpg", "\\.png", "x/y.webp", "x.tiff", "Z.Jpg", "\udce9.jpg"]
+    touch(tmp_path, *names)
+    (tmp_path / "m.png").symlink_to(tmp_path / "a.jpg")
+    found = paths(tmp_path)
+    assert found == sorted(found, key=str.encode)
+    assert len(found) == len(names) + 1
+    blocks = [item for item in scan_blocks(tmp_path) if isinstance(item, Block)]
+    assert {path for block in blocks for path in block.paths} < set(found)
+
+
+def test_a_file_that_vanishes_during_the_walk_is_told_and_the_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    listing = store_module._listing
+
+    def late(folder: str) -> object:
+        found = listing(folder)
+        (tmp_path / "b.jpg").unlink()
+        return found
+
+    monkeypatch.setattr(store_module, "_listing", late)
+    entries = list(walk(tmp_path))
+    assert [entry.problem for entry in entries] == ["", "cannot be opened (No such file or directory)", ""]
+    assert entries[2].mtime_ns == (tmp_path / "c.jpg").stat().st_mtime_ns
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_to_its_end_or_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "a.png")
+    (entry,) = walk(tmp_path)
+    opened = store_module._open_regular
+
+    def early(name: str) -> tuple[int, int]:
+        descriptor, size = opened(name)
+        with open(name, "ab") as file:
+            file.write(bytes(100))
+        return descriptor, size
+
+    monkeypatch.setattr(store_module, "_open_regular", early)
+    assert len(read(tmp_path, entry, LIMIT)) == len(PNG) + 100
+    with pytest.raises(DecodeError, match="grows beyond the limit") as caught:
+        read(tmp_path, entry, len(PNG) + 150)
+    assert caught.value.status == "too_large"
 
 
 def test_two_thousand_files_in_one_folder_are_all_found(tmp_path: Path) -> None:
