@@ -107,6 +107,11 @@ class Detector:
             RGB, shape (height, width, 3), uint8. Colour matters: on gray pictures fewer faces are found.
         threshold : float
             Least score.
+
+        Raises
+        ------
+        ArithmeticError
+            If the network gives no finite numbers.
         """
         rows, columns = pixels.shape[:2]
         height, width = (-(-side // _MULTIPLE) * _MULTIPLE for side in (rows, columns))
@@ -142,6 +147,8 @@ def _decode(scores: Array, cells: Array, height: int, width: int, threshold: flo
     cells : numpy.ndarray
         Shape (14, cells): b0 to b3, then x and y of five landmarks.
     """
+    if not np.isfinite(scores).all():
+        raise ArithmeticError("the face detector gives no finite numbers")
     chosen = np.flatnonzero(scores >= threshold)
     values, grid, strides = (part[:, chosen] for part in (cells, *_grid(height, width)))
     size = np.exp(values[2:4]) * strides

@@ -281,7 +281,7 @@ class Rows:
     @staticmethod
     def _open(path: Path) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(path, memory_map=False, buffer_size=1 << 18)
+            return pq.ParquetFile(path, memory_map=False, buffer_size=1 << 20)
         except (pa.ArrowException, OSError) as error:
             raise _damaged(path, error) from error
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -52,6 +53,17 @@ def test_a_face_too_large_for_one_look_is_found_at_half_the_size(detector: Detec
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (33, 31)])
 def test_no_picture_is_too_small(detector: Detector, shape: tuple[int, int]) -> None:
     assert len(detector.detect(np.zeros((*shape, 3), np.uint8))) == 0
+
+
+class NotANumber:
+    def run(self, names: object, values: object) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+        return [np.full(21, np.nan, np.float32), np.zeros((14, 21), np.float32)]
+
+
+def test_a_network_that_gives_no_numbers_has_not_found_that_there_is_no_face() -> None:
+    broken = Detector(cast("Any", NotANumber()), "digest")
+    with pytest.raises(ArithmeticError, match="no finite numbers"):
+        broken.detect(np.zeros((32, 32, 3), np.uint8))
 
 
 def test_of_overlapping_boxes_the_best_is_kept() -> None:
