@@ -56,7 +56,7 @@ def test_no_picture_is_too_small(detector: Detector, shape: tuple[int, int]) -> 
 
 
 class NotANumber:
-    def run(self, names: object, values: object) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    def run(self, *_: object) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
         return [np.full(21, np.nan, np.float32), np.zeros((14, 21), np.float32)]
 
 

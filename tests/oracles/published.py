@@ -37,12 +37,16 @@ def emq(priors: FloatArray, posteriors: FloatArray, steps: int = 1000) -> FloatA
 def adjusted_count(matrix: FloatArray, predicted: FloatArray) -> FloatArray:
     """Return the shares on the simplex that minimise ``‖C p − q‖²``, by sequential quadratic programming."""
     k = len(predicted)
+
+    def loss(shares: FloatArray) -> float:
+        return float(((predicted - matrix @ shares) ** 2).sum())
+
     found = optimize.minimize(
-        lambda p: float(((predicted - matrix @ p) ** 2).sum()),
+        loss,
         np.full(k, 1 / k),
         method="SLSQP",
-        bounds=[(0, 1)] * k,
-        constraints={"type": "eq", "fun": lambda p: 1 - p.sum()},
+        bounds=optimize.Bounds(0, 1),
+        constraints=optimize.LinearConstraint(np.ones((1, k)), 1, 1),
         options={"ftol": 1e-15, "maxiter": 1000},
     )
     return np.asarray(found.x)
