@@ -24,6 +24,7 @@ from labeler.crew import Budget, Clock, Crew
 from labeler.decode import DECODE_VERSION, Limits, quiet_decoders
 from labeler.errors import StoreError
 from labeler.faces import MIN_FACE, Cropper, Face
+from labeler.looks import looks
 from labeler.merge import Counts, Keep, Label, Merge, Step
 from labeler.pack import BATCH, Manifest, Pack, Prediction
 from labeler.prepare import Preparer, Row
@@ -511,9 +512,11 @@ class _Run:
         prediction = self.pack.predict(stacked)
         self.journal.enter(number)
         finite = _finite(prediction)
-        for row, good in zip(labelled, finite, strict=True):
+        for row, good, seen in zip(labelled, finite, looks(stacked).tolist(), strict=True):
             row.crop = None
-            if not good:
+            if good:
+                row.sharpness, row.contrast = seen
+            else:
                 row.fail("crashed", "the network's output is not a finite number")
         batch = _record_batch([row for row in rows if not row.kept], _chosen(prediction, finite), manifest)
         return rows, batch
@@ -562,6 +565,8 @@ def _record_batch(rows: Sequence[Row], prediction: Prediction, manifest: Manifes
         "width": [row.picture_size and row.picture_size[0] for row in rows],
         "height": [row.picture_size and row.picture_size[1] for row in rows],
         "faces": [row.faces for row in rows],
+        "sharpness": [row.sharpness for row in rows],
+        "contrast": [row.contrast for row in rows],
         "phash": [row.phash for row in rows],
         "age": [prediction.years[k] if found else None for k, found in zip(source, labelled, strict=True)],
     }

@@ -36,6 +36,8 @@ class Row:
     faces: int | None = None
     face: Face | None = None
     crop: Pixels | None = None
+    sharpness: float | None = None
+    contrast: float | None = None
     kept: bool = False
 
     def fail(self, status: str, error: str) -> None:

@@ -140,7 +140,7 @@ def schema(classes: Mapping[str, Sequence[str]], info: TableInfo | None = None) 
             pa.field(f"{attribute}_confidence", pa.float32()),
             pa.field(f"{attribute}_probabilities", pa.list_(pa.float32(), len(classes[attribute]))),
         ]
-    fields.append(pa.field("phash", pa.uint64()))
+    fields += [pa.field("sharpness", pa.float32()), pa.field("contrast", pa.float32()), pa.field("phash", pa.uint64())]
     named = pa.schema(fields)
     return named.with_metadata(info.to_metadata()) if info else named
 

@@ -58,7 +58,7 @@ def test_the_columns_are_the_agreed_ones() -> None:
             "path size_bytes mtime_ns content_hash status error width height faces "
             "face_x face_y face_width face_height face_score face_quality face_roll "
             "age age_group age_confidence age_probabilities gender gender_confidence gender_probabilities "
-            "ethnicity ethnicity_confidence ethnicity_probabilities phash"
+            "ethnicity ethnicity_confidence ethnicity_probabilities sharpness contrast phash"
         ).split()
     )
     assert schema(UTKFACE.classes).field("ethnicity_probabilities").type == pa.list_(pa.float32(), 5)
