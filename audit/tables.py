@@ -290,8 +290,11 @@ def metrics(
                 yield made
 
 
-def changes(attribute: str, records: Sequence[Record], document: Record) -> View | None:
-    """Return the table of an attribute's shares before and now, with the change between them."""
+def changes(attribute: str, records: Sequence[Record], document: Record, *, every: bool = False) -> View | None:
+    """Return the table of an attribute's shares before and now, with the change between them.
+
+    `every` says in its caption that it holds the shares of every grade, for no two tables of a page may be named alike.
+    """
     methods = {record["method"] for record in records}
     rows = [
         {
@@ -302,7 +305,8 @@ def changes(attribute: str, records: Sequence[Record], document: Record) -> View
     ]
     name = by_words(attribute.split(TIMES)).capitalize()
     head = ["Class", "#Before", "#Now", f"Change, {confidence(document)} interval"]
-    return grid(f"{name}: shares before and now, and the change between", head, rows)
+    what = "every change, in every grade" if every else "shares before and now, and the change between"
+    return grid(f"{name}: {what}", head, rows)
 
 
 def turnover(images: Record) -> Iterator[View]:

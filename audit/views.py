@@ -324,7 +324,7 @@ def change(document: Record) -> View | None:
             for attribute in dict.fromkeys(record["attribute"] for record in found["changes"])
             if (
                 table := tables.changes(
-                    attribute, [r for r in found["changes"] if r["attribute"] == attribute], document
+                    attribute, [r for r in found["changes"] if r["attribute"] == attribute], document, every=True
                 )
             )
         ],
