@@ -193,7 +193,11 @@ def _decode_jpeg(data: bytes, header: Header, reduction: int) -> Pixels:
         reason = " ".join(str(error).split())
         status = "unsupported" if "nsupported" in reason else "corrupt"
         raise DecodeError(status, f"jpeg: {reason}") from error
-    if subsampling in UNITS and brightness_jumps(pixels, subsampling, reduction):
+    jumps = subsampling in UNITS and brightness_jumps(pixels, subsampling, reduction)
+    if jumps and reduction > 1:
+        # Reduced, an edge of the scene may look like damage; at full size both can be told apart.
+        jumps = brightness_jumps(np.asarray(simplejpeg.decode_jpeg(data, "RGB"), np.uint8), subsampling)
+    if jumps:
         raise DecodeError("corrupt", "jpeg: its brightness jumps within a row of blocks, as damaged bytes make it")
     return pixels
 
