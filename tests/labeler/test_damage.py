@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import simplejpeg
 
 from labeler.damage import UNITS, brightness_jumps
-from labeler.decode import Pixels, decode
+from labeler.decode import Limits, Pixels, check, decode, decode_checked
 from labeler.errors import DecodeError
 from tests.labeler.photos import photo
 from tests.labeler.pictures import save
@@ -90,3 +92,8 @@ def test_most_jpegs_with_a_changed_byte_are_refused_or_hardly_differ() -> None:
         except DecodeError as error:
             assert error.status == "corrupt"
     assert (np.array(accepted) > 8).sum() <= 10
+
+
+def test_a_scene_that_looks_damaged_when_reduced_is_judged_in_full(shared_data: Path) -> None:
+    data = (shared_data / "fairface" / "val" / "1917.jpg").read_bytes()
+    assert decode_checked(data, check(data, Limits()), 2).pixels.shape == (112, 112, 3)
