@@ -13,8 +13,7 @@ import pandas as pd
 
 from audit.estimate import wilson
 from labeler.decode import Pixels, decode, quiet_decoders
-from labeler.detector import Detector
-from labeler.faces import TEMPLATE, align, find, search
+from labeler.faces import TEMPLATE, Networks, align, find, search
 
 Boxes = npt.NDArray[np.float64]
 MATCH = 0.4
@@ -51,21 +50,21 @@ def _share(count: int, total: int) -> str:
     return f"{count / max(total, 1):.4f} ({low:.3f}-{high:.3f}, n = {total})"
 
 
-def found_in(folder: Path, detector: Detector) -> str:
+def found_in(folder: Path, networks: Networks) -> str:
     """Return the share of a folder's pictures in which a face is found."""
     paths = sorted(folder.iterdir())
-    found = sum(find(decode(path.read_bytes()).pixels, detector).face is not None for path in paths)
+    found = sum(find(decode(path.read_bytes()).pixels, networks).face is not None for path in paths)
     return _share(found, len(paths))
 
 
-def cost(folder: Path, detector: Detector, images: int, runs: int) -> str:
+def cost(folder: Path, networks: Networks, images: int, runs: int) -> str:
     """Return the CPU time of search and alignment a picture: the median of several runs."""
     pictures = [decode(path.read_bytes()).pixels for path in sorted(folder.iterdir())[:images]]
     times = []
     for _ in range(runs):
         started = time.thread_time()
         for pixels in pictures:
-            face = find(pixels, detector).face
+            face = find(pixels, networks).face
             if face is not None:
                 align(pixels, face.landmarks, TEMPLATE, 48, 48, "gray")
         times.append((time.thread_time() - started) / len(pictures) * 1000)
@@ -79,20 +78,20 @@ def cost(folder: Path, detector: Detector, images: int, runs: int) -> str:
 def main(data: Path, least: int, runs: int) -> None:
     """Measure on DATA, a folder with widerface/, fairface/val/ and utkface/test/."""
     quiet_decoders()
-    detector = Detector.load()
+    networks = Networks.load()
 
     def native(pixels: Pixels) -> Boxes:
-        return detector.detect_pyramid(pixels).boxes.astype(np.float64)
+        return networks.detector.detect_pyramid(pixels).boxes.astype(np.float64)
 
     def default(pixels: Pixels) -> Boxes:
-        return search(pixels, detector).boxes.astype(np.float64)
+        return search(pixels, networks.detector).boxes.astype(np.float64)
 
     click.echo(f"WIDER FACE, faces of {least} pixels and more")
     click.echo(f"  native size      {dict(recall_on_wider(data / 'widerface', native, least))}")
     click.echo(f"  default settings {dict(recall_on_wider(data / 'widerface', default, least))}")
     for name in ("fairface/val", "utkface/test"):
-        click.echo(f"{name}: a face found in {found_in(data / name, detector)}")
-    click.echo(f"fairface/val, 224 x 224: {cost(data / 'fairface/val', detector, 500, runs)}")
+        click.echo(f"{name}: a face found in {found_in(data / name, networks)}")
+    click.echo(f"fairface/val, 224 x 224: {cost(data / 'fairface/val', networks, 500, runs)}")
 
 
 if __name__ == "__main__":

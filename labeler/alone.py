@@ -44,7 +44,7 @@ def prepare_alone(preparer: Preparer, entry: Entry) -> Row:
             "import_path": sys.path,
             "store": os.fspath(preparer.root.resolve()),
             "models": os.fspath(cropper.manifest.folder.resolve()),
-            "face": "auto" if cropper.detector else "whole",
+            "face": "auto" if cropper.networks else "whole",
             "min_face": cropper.min_face,
             "limits": [limits.pixels, limits.file_bytes, limits.seconds],
             "entry": list(entry),
@@ -93,7 +93,7 @@ def answer(request: dict[str, Any]) -> None:
         "picture_size": row.picture_size,
         "phash": row.phash,
         "faces": row.faces,
-        "face": row.face and [row.face.box, row.face.landmarks.tolist(), row.face.score],
+        "face": row.face and [row.face.box, row.face.landmarks.tolist(), row.face.score, row.face.quality],
         "crop": None if row.crop is None else [row.crop.shape, base64.b64encode(row.crop.tobytes()).decode()],
     }
     Path(request["result"]).write_text(json.dumps(document), encoding="utf-8")
@@ -113,8 +113,8 @@ def _read_row(row: Row, document: dict[str, Any]) -> Row:
         width, height = document["picture_size"]
         row.picture_size = (width, height)
     if document["face"]:
-        (left, top, width, height), landmarks, score = document["face"]
-        row.face = Face((left, top, width, height), np.array(landmarks, np.float64), score)
+        (left, top, width, height), landmarks, score, quality = document["face"]
+        row.face = Face((left, top, width, height), np.array(landmarks, np.float64), score, quality)
     if document["crop"]:
         shape, pixels = document["crop"]
         row.crop = np.frombuffer(base64.b64decode(pixels), np.uint8).reshape(shape)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +13,9 @@ import numpy.typing as npt
 import onnxruntime
 
 from labeler.decode import Pixels
-from labeler.errors import PackError
-from labeler.pack import models_folder, session
+from labeler.pack import described_session, models_folder
 
-MANIFEST = "detector.json"
+DESCRIPTION = "detector.json"
 THRESHOLD = 0.7
 """Least score of a face. At OpenCV's default of 0.9 half of the 48-pixel faces are missed."""
 
@@ -82,19 +79,7 @@ class Detector:
             If a file is missing, is not what its checksum says, or onnxruntime refuses it.
         """
         place = Path(folder) if folder is not None else models_folder() / "yunet"
-        try:
-            entry = json.loads((place / MANIFEST).read_bytes())
-            path = place / entry["file"]
-            content = path.read_bytes()
-            expected = entry["sha256"]
-        except OSError as error:
-            raise PackError(f"{error.filename}: cannot be read ({error.strerror}); copy the detector anew") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise PackError(f"{place / MANIFEST}: damaged ({error}); copy the detector anew") from error
-        digest = hashlib.sha256(content).hexdigest()
-        if digest != expected:
-            raise PackError(f"{path}: its SHA-256 is not the one that {MANIFEST} states; copy the detector anew")
-        return cls(session(content, path), digest)
+        return cls(*described_session(place, DESCRIPTION, "detector"))
 
     def detect(self, pixels: Pixels, threshold: float = THRESHOLD) -> Faces:
         """Find the faces in a picture at its own size.

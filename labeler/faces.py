@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import cmath
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from labeler.aligner import MARGIN, WINDOW, Aligner, Pose
 from labeler.decode import Pixels, to_gray
 from labeler.detector import THRESHOLD, Detector, Faces
 from labeler.pack import Manifest
 
-PREPROCESSING_VERSION = "3"
+PREPROCESSING_VERSION = "4"
 """Changes whenever the same file would give another crop; kept in the label table."""
 
 MIN_FACE = 1 / 8
@@ -32,17 +33,10 @@ _LONGEST_SIDE = 2048
 _PYRAMID_FROM = 320
 _CANDIDATES = 3
 
-_WINDOW = 96
-_WINDOW_POINTS = tuple((0.5 + (x - 0.5) * 0.7, 0.52 + (y - 0.535) * 0.7) for x, y in TEMPLATE)
-_WINDOW_TARGET = tuple((_WINDOW * x, _WINDOW * y) for x, y in _WINDOW_POINTS)
-_WINDOW_CROP = 0.7 * _WINDOW
-_MOST_LOOKS = 4
-_SETTLED = 0.05
-_LATER_SHARE = 0.6
-_TURN_GAIN = 2.6
-_LARGEST_TURN = math.pi / 4
-_SURE = 0.9
-_TURNED_BY = 0.01
+_SURE = 0.88
+_HALVED_FROM = 1.8
+_CLOSE = 96
+_CLOSE_TARGET = tuple((_CLOSE * (0.5 + (x - 0.5) * 0.7), _CLOSE * (0.52 + (y - 0.535) * 0.7)) for x, y in TEMPLATE)
 Points = npt.NDArray[np.float64]
 Plane = npt.NDArray[np.complex128]
 
@@ -58,23 +52,45 @@ class Face:
     landmarks : numpy.ndarray
         Shape (5, 2), as in `labeler.detector.Faces`, in pixels of the upright picture.
     score : float
-        The detector's score, 0 to 1.
+        The detector's score, 0 to 1, of the last look at the face.
+    quality : float
+        How well the detector's own landmarks fit a frontal face, 0 to 1, as `frontality` tells it.
     """
 
     box: tuple[float, float, float, float]
     landmarks: Points
     score: float
-
-    @property
-    def quality(self) -> float:
-        """How well the landmarks fit a frontal face, 0 to 1: one minus the relative residual of `similarity`."""
-        return max(0.0, 1.0 - similarity(self.landmarks, np.array(TEMPLATE))[1])
+    quality: float
 
     @property
     def roll(self) -> float:
         """How far the face is turned in the picture's plane, in degrees clockwise, -180 to 180."""
         matrix = similarity(self.landmarks, np.array(TEMPLATE))[0]
         return -math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What finds a face and what says exactly where it lies; both may be used from several threads at once."""
+
+    detector: Detector
+    aligner: Aligner
+
+    @classmethod
+    def load(cls) -> Networks:
+        """Load the networks that come with the package.
+
+        Raises
+        ------
+        PackError
+            If one is missing or damaged.
+        """
+        return cls(Detector.load(), Aligner.load())
+
+    @property
+    def version(self) -> str:
+        """The beginnings of both networks' checksums."""
+        return f"yunet-{self.detector.digest[:12]}+aligner-{self.aligner.digest[:12]}"
 
 
 @dataclass(frozen=True)
@@ -93,19 +109,19 @@ class Cropper:
     ----------
     manifest : Manifest
         The pack: size, colour and framing of the crop.
-    detector : Detector or None
-        Finds the face; None takes the whole picture as the crop.
+    networks : Networks or None
+        Find the face; None takes the whole picture as the crop.
     min_face : float
         As in `find`.
     """
 
     manifest: Manifest
-    detector: Detector | None
+    networks: Networks | None
     min_face: float = MIN_FACE
 
     @classmethod
     def of(cls, manifest: Manifest, face: str = "auto", min_face: float = MIN_FACE) -> Cropper:
-        """Return the cropper of a pack, with the detector that comes with the package where one is needed.
+        """Return the cropper of a pack, with the networks that come with the package where they are needed.
 
         Parameters
         ----------
@@ -120,67 +136,71 @@ class Cropper:
         Raises
         ------
         PackError
-            If the detector is missing or damaged.
+            If one of them is missing or damaged.
         """
         wanted = face == "auto" and manifest.framing.kind == "landmarks"
-        return cls(manifest, Detector.load() if wanted else None, min_face)
+        return cls(manifest, Networks.load() if wanted else None, min_face)
 
     @property
     def version(self) -> str:
-        """What besides the pack decides the crop: the version of this code and of the detector, if one is used."""
-        return PREPROCESSING_VERSION + (f"+yunet-{self.detector.digest[:12]}" if self.detector else "")
+        """What besides the pack decides the crop: the version of this code and of the networks, if they are used."""
+        return PREPROCESSING_VERSION + (f"+{self.networks.version}" if self.networks else "")
 
     def crop(self, pixels: Pixels) -> tuple[Finding | None, Pixels | None]:
-        """Return what the search found (None without a detector) and the crop (None without a face)."""
+        """Return what the search found (None for whole pictures) and the crop (None without a face)."""
         width, height, colour = self.manifest.width, self.manifest.height, self.manifest.colour
-        if self.detector is None:
+        if self.networks is None:
             return None, whole_crop(pixels, width, height, colour)
-        finding = find(pixels, self.detector, self.min_face)
+        finding = find(pixels, self.networks, self.min_face)
         if finding.face is None:
             return finding, None
         return finding, align(pixels, finding.face.landmarks, self.manifest.framing.points, width, height, colour)
 
 
-def find(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Finding:
+def find(pixels: Pixels, networks: Networks, min_face: float = MIN_FACE) -> Finding:
     """Find the faces of a picture and the largest one's landmarks.
 
     The picture is reduced until the smallest face sought has 16 pixels. Where that shows no face, the quarter turns
-    are tried (photos that lie on their side without saying so), then four times the resolution. The largest face is
-    looked at again in a window that is turned and scaled to it: there it must show again, its landmarks become
-    exact, and the turn under which it scores best is taken for upright, since the detector's landmarks always claim to
-    be upright.
+    are tried (photos that lie on their side without saying so), then four times the resolution. The aligner says where
+    exactly the largest face lies and which way is up, for the detector's landmarks always claim to be upright. A face
+    that is not sure must show again in a window that is turned and scaled to it.
 
     Parameters
     ----------
     pixels : numpy.ndarray
         RGB, shape (height, width, 3), uint8.
-    detector : Detector
-        The face detector.
+    networks : Networks
+        The detector and the aligner.
     min_face : float
         Smallest face sought first, as a share of the picture's shorter side, above 0 and up to 1.
     """
     first = min(1.0, _scale(pixels, min_face))
     second = min(_LARGEST_ZOOM, _scale(pixels, min_face / _SECOND_ZOOM))
-    finding = _look(pixels, first, detector, _FIRST, _FIRST_TURNED)
+    finding = _look(pixels, first, networks, _FIRST, _FIRST_TURNED)
     if finding.face is None and second > first:
-        finding = _look(pixels, second, detector, _SECOND, _SECOND_TURNED)
+        finding = _look(pixels, second, networks, _SECOND, _SECOND_TURNED)
     return finding
 
 
-def _look(pixels: Pixels, scale: float, detector: Detector, upright: _Needed, turned: _Needed) -> Finding:
-    """Look at a picture at one scale: upright, and only if that shows no face, in its turns, the best score first."""
+def _look(pixels: Pixels, scale: float, networks: Networks, upright: _Needed, turned: _Needed) -> Finding:
+    """Look at a picture at one scale: upright, and where that shows no sure face, in its turns, the best first."""
     small = _resized(pixels, scale)
-    finding = _largest(_Views(pixels, small, scale), _detect(small, detector, upright.threshold), detector, upright)
-    if finding.face is not None:
-        return finding
-    seen = [(turn, _detect(np.rot90(small, turn), detector, turned.threshold)) for turn in (1, 3, 2)]
-    for turn, faces in sorted(seen, key=lambda item: -item[1].scores.max(initial=0)):
+    best = _largest(
+        _Views(pixels, small, scale), _detect(small, networks.detector, upright.threshold), networks, upright
+    )
+    if best.face is not None and best.face.score >= _SURE:
+        return best
+    others = [(turn, _detect(np.rot90(small, turn), networks.detector, turned.threshold)) for turn in (1, 3, 2)]
+    for turn, faces in sorted(others, key=lambda item: -item[1].scores.max(initial=0)):
         views = _Views(np.rot90(pixels, turn), np.rot90(small, turn), scale)
-        finding = _largest(views, faces, detector, turned)
-        if finding.face is not None:
-            height, width = pixels.shape[:2]
-            return Finding(finding.count, _turned_back(finding.face, turn, width, height))
-    return Finding(0, None)
+        finding = _largest(views, faces, networks, turned)
+        if finding.face is None or (best.face is not None and finding.face.score <= best.face.score):
+            continue
+        height, width = pixels.shape[:2]
+        best = Finding(finding.count, _turned_back(finding.face, turn, width, height))
+        if finding.face.score >= _SURE:
+            break
+    return best
 
 
 @dataclass(frozen=True)
@@ -202,10 +222,10 @@ class _Needed:
     trusted: float
 
 
-_FIRST = _Needed(THRESHOLD, 0.5, 0.75)
-_FIRST_TURNED = _Needed(THRESHOLD, 0.7, 1.0)
-_SECOND = _Needed(0.65, 0.78, 0.83)
-_SECOND_TURNED = _Needed(0.7, 0.8, 1.0)
+_FIRST = _Needed(THRESHOLD, 0.6, 0.86)
+_FIRST_TURNED = _Needed(0.5, 0.8, 1.0)
+_SECOND = _Needed(0.4, 0.8, 1.0)
+_SECOND_TURNED = _Needed(0.4, 0.85, 1.0)
 
 
 @dataclass(frozen=True)
@@ -217,13 +237,42 @@ class _Views:
     scale: float
 
     def sample(self, matrix: Points, side: int) -> Pixels:
-        """Return a square view, from the smaller picture where that is fine enough; black outside."""
-        reduction = 1 / abs(_factor(matrix))
-        if self.scale <= 1 <= reduction * self.scale:
-            source, forward = self.small, matrix / (self.scale, self.scale, 1)
-        else:
-            source, forward = self.large, matrix
-        return sample(source, forward, side, side, border=cv2.BORDER_CONSTANT, finest=1)
+        """Return a square view in colour; black outside."""
+        if self._fine_enough(matrix):
+            return sample(self.small, self._reduced(matrix), side, side, border=cv2.BORDER_CONSTANT, finest=1)
+        return sample(self.large, matrix, side, side, border=cv2.BORDER_CONSTANT, finest=1)
+
+    def gray(self, matrix: Points, side: int) -> Pixels:
+        """Return a square view in gray; outside as `align`."""
+        if not self._fine_enough(matrix):
+            return to_gray(sample(self.large, matrix, side, side, finest=1))
+        # Several views of one face follow each other: what they share is made once.
+        halved = self.scale / abs(_factor(matrix)) >= _HALVED_FROM
+        source = self._half_gray if halved else self._small_gray
+        forward = self._reduced(matrix) * ((2, 2, 1) if halved else (1, 1, 1))
+        forward[:, 2] += 0.5 * (forward[:, 0] + forward[:, 1]) - 0.5
+        view = cv2.warpAffine(source, forward, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(view, np.uint8)
+
+    @functools.cached_property
+    def _half_gray(self) -> Pixels:
+        # Even sides, so that a pixel is the mean of four.
+        bottom, right = (side % 2 for side in self._small_gray.shape)
+        even = cv2.copyMakeBorder(self._small_gray, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+        size = even.shape[1] // 2, even.shape[0] // 2
+        return np.asarray(cv2.resize(even, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+    @functools.cached_property
+    def _small_gray(self) -> Pixels:
+        return to_gray(self.small)
+
+    def _fine_enough(self, matrix: Points) -> bool:
+        """Return whether the smaller picture has a pixel for each of a view's."""
+        return self.scale <= 1 <= self.scale / abs(_factor(matrix))
+
+    def _reduced(self, matrix: Points) -> Points:
+        """Return a view's matrix from the picture as one from the smaller picture."""
+        return matrix / (self.scale, self.scale, 1)
 
 
 def search(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Faces:
@@ -256,94 +305,69 @@ def _detect(pixels: Pixels, detector: Detector, threshold: float = THRESHOLD) ->
     return detector.detect_pyramid(pixels, threshold) if large else detector.detect(pixels, threshold)
 
 
-def _largest(views: _Views, faces: Faces, detector: Detector, needed: _Needed) -> Finding:
+def _largest(views: _Views, faces: Faces, networks: Networks, needed: _Needed) -> Finding:
     """Return the largest face that holds when looked at closer, and how many faces are left with it."""
     largest_first = np.argsort(-faces.boxes[:, 2] * faces.boxes[:, 3], kind="stable")
     for rejected, k in enumerate(largest_first[:_CANDIDATES]):
         coarse = _face(faces.boxes[k] / views.scale, faces.landmarks[k] / views.scale, float(faces.scores[k]))
-        face = _look_closer(views, coarse, detector, needed)
+        face = _look_closer(views, coarse, networks, needed)
         if face is not None:
             return Finding(len(faces) - rejected, face)
     return Finding(0, None)
 
 
 def _face(box: npt.NDArray[np.floating], landmarks: npt.NDArray[np.floating], score: float) -> Face:
-    """Return a detection as a face, its landmarks turned as far as the face is.
-
-    The network's landmarks turn by a third of a face's turn only (0.32 of it between -25 and 25 degrees). `_TURN_GAIN`
-    is the factor with the least squared error; it is below 1 / 0.32, for what the landmarks show is partly noise.
-    """
+    """Return a detection as a face."""
     left, top, width, height = box.tolist()
-    points = _plane(landmarks)
-    middle = complex(points.sum()) / len(points)
-    seen = cmath.phase(complex(np.vdot(_plane(TEMPLATE), points - middle)))
-    if abs(seen) < _LARGEST_TURN:
-        turn = min(max(_TURN_GAIN * seen, -_LARGEST_TURN), _LARGEST_TURN)
-        points = (points - middle) * cmath.exp(1j * (turn - seen)) + middle
-    return Face((left, top, width, height), _points(points), score)
+    points = landmarks.astype(np.float64)
+    return Face((left, top, width, height), points, score, frontality(points))
 
 
-def _look_closer(views: _Views, face: Face, detector: Detector, needed: _Needed) -> Face | None:
-    """Detect a face again in a window turned, scaled and shifted to it; return None where it does not show there.
+def _look_closer(views: _Views, face: Face, networks: Networks, needed: _Needed) -> Face | None:
+    """Return a face exactly where it lies, or None where one that is not trusted does not show again.
 
-    Each look starts from the landmarks of the one before, until they move by less than `_SETTLED` of the width of the
-    crop. A later look moves them by `_LATER_SHARE` only, which averages the looks. Since the window is the same for
-    every framing of the picture, so are the detector's errors, and so is the crop. Where the first look is not sure,
-    the window is looked at in all four turns, and the turn that scores best holds. A trusted face need not show again.
+    What is not sure must show in a window that is turned, scaled and shifted to it, and has its score from there.
     """
-    for look in range(_MOST_LOOKS):
-        matrix, _ = similarity(face.landmarks, _WINDOW_TARGET)
-        window = views.sample(matrix, _WINDOW)
-        seen = _central(detector.detect(window, needed.confirmed))
-        upright = max(face.score, seen.score if seen else 0.0)
-        if look == 0 and upright < _SURE:
-            turned = _best_turn(window, detector, needed.confirmed)
-            if turned is not None and turned.score > upright + _TURNED_BY:
-                seen = turned
-        if seen is None:
-            return face if look > 0 or face.score >= needed.trusted else None
-        before, face = face.landmarks, _moved(seen, matrix)
-        moved = face.landmarks - before
-        if look > 0:
-            face = replace(face, landmarks=before + _LATER_SHARE * moved)
-        if _length(moved) * abs(_factor(matrix)) < _SETTLED * _WINDOW_CROP:
-            break
-    return face
+    landmarks, score = _aligned(views, face.landmarks, networks.aligner), face.score
+    if score < _SURE:
+        matrix, _ = similarity(landmarks, _CLOSE_TARGET)
+        seen = _central(networks.detector.detect(views.sample(matrix, _CLOSE), needed.confirmed))
+        if seen is None and score < needed.trusted:
+            return None
+        score = score if seen is None else seen
+    return replace(face, landmarks=landmarks, score=score)
 
 
-def _length(moves: Points) -> float:
-    """Return the root mean square length of moves, shape (n, 2)."""
-    flat = moves.ravel()
-    return math.sqrt(float(flat @ flat) / len(moves))
+def _aligned(views: _Views, landmarks: Points, aligner: Aligner) -> Points:
+    """Return a face's landmarks, shape (5, 2), as `TEMPLATE` lies where the aligner sees the face."""
+
+    def view(matrix: Points) -> Pixels:
+        return views.gray(matrix, WINDOW)
+
+    matrix = aligner.settle(similarity(landmarks, _ALIGNER_TARGET)[0], view, _followed)
+    return _from_window(_ALIGNER_SHAPE, matrix)
 
 
-def _best_turn(window: Pixels, detector: Detector, confirmed: float) -> Face | None:
-    """Return the best of the faces that a window shows when it is seen in its three other turns."""
-    found = [
-        _turned_back(seen, turn, _WINDOW, _WINDOW)
-        for turn in (1, 3, 2)
-        if (seen := _central(detector.detect(np.rot90(window, turn), confirmed))) is not None
-    ]
-    return max(found, key=lambda face: face.score, default=None)
+def _followed(matrix: Points, pose: Pose) -> Points:
+    """Return the matrix from the picture to the window to which a pose leads, given that to its own window."""
+    factor = 1 / pose.factor
+    turn = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
+    shift = complex(matrix[0, 2], matrix[1, 2]) - WINDOW * (_MIDDLE + pose.shift)
+    shift = factor * shift + WINDOW * _MIDDLE
+    return np.column_stack([turn @ matrix[:, :2], (shift.real, shift.imag)])
 
 
-def _central(faces: Faces) -> Face | None:
-    """Return the best face whose box holds the middle of the window, if one does."""
-    middle = _WINDOW / 2
-    for k, (left, top, width, height) in enumerate(faces.boxes.tolist()):
-        if left <= middle <= left + width and top <= middle <= top + height:
-            return _face(faces.boxes[k], faces.landmarks[k], float(faces.scores[k]))
-    return None
+def _from_window(shape: Plane, matrix: Points) -> Points:
+    """Return the points of a shape about a window's middle, in windows, in the picture."""
+    seen = WINDOW * (_MIDDLE + shape)
+    return _points((seen - complex(matrix[0, 2], matrix[1, 2])) / _factor(matrix))
 
 
-def _moved(face: Face, matrix: Points) -> Face:
-    """Return a face seen in a window in the picture's coordinates, given the matrix from the picture to the window."""
-    factor, shift = _factor(matrix), complex(matrix[0, 2], matrix[1, 2])
-    left, top, width, height = face.box
-    middle = (complex(left + width / 2, top + height / 2) - shift) / factor
-    width, height = width / abs(factor), height / abs(factor)
-    landmarks = _points((_plane(face.landmarks) - shift) / factor)
-    return Face((middle.real - width / 2, middle.imag - height / 2, width, height), landmarks, face.score)
+def _central(faces: Faces) -> float | None:
+    """Return the best score of a face whose box holds the middle of the window, if one does."""
+    start, size = faces.boxes[:, :2], faces.boxes[:, 2:]
+    holds = np.all((start <= _CLOSE / 2) & (start + size >= _CLOSE / 2), axis=1)
+    return float(faces.scores[holds].max()) if holds.any() else None
 
 
 def _turned_back(face: Face, turn: int, width: int, height: int) -> Face:
@@ -354,7 +378,8 @@ def _turned_back(face: Face, turn: int, width: int, height: int) -> Face:
     corners = _turn_back(np.array([[left, top], [left + across, top + down]]), turn, width, height)
     (x0, y0), (x1, y1) = corners.min(0), corners.max(0)
     landmarks = _turn_back(face.landmarks, turn, width, height)
-    return Face((float(x0), float(y0), float(x1 - x0), float(y1 - y0)), landmarks, face.score)
+    box = (float(x0), float(y0), float(x1 - x0), float(y1 - y0))
+    return replace(face, box=box, landmarks=landmarks)
 
 
 def _turn_back(points: Points, turn: int, width: int, height: int) -> Points:
@@ -391,14 +416,26 @@ def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Points, fl
     return matrix, min(residual, 1.0)
 
 
+def frontality(landmarks: npt.ArrayLike) -> float:
+    """Return how well landmarks, shape (5, 2), fit a frontal face, 0 to 1: one minus the residual of `similarity`."""
+    return 1.0 - similarity(landmarks, TEMPLATE)[1]
+
+
 def _plane(points: npt.ArrayLike) -> Plane:
     """Return points, shape (n, 2), as complex numbers, shape (n,)."""
     return np.ascontiguousarray(points, np.float64).view(np.complex128).ravel()
 
 
+_MIDDLE = 0.5 + 0.5j
+_ALIGNER_SHAPE = (_plane(TEMPLATE) - _MIDDLE) / MARGIN
+
+
 def _points(plane: Plane) -> Points:
     """Return complex numbers, shape (n,), as points, shape (n, 2)."""
     return plane.view(np.float64).reshape(-1, 2)
+
+
+_ALIGNER_TARGET = _points(WINDOW * (_MIDDLE + _ALIGNER_SHAPE))
 
 
 def _factor(matrix: Points) -> complex:

@@ -379,6 +379,34 @@ def session(content: bytes, path: Path) -> onnxruntime.InferenceSession:
         raise PackError(f"{path}: onnxruntime refuses it ({' '.join(str(error).split())[:120]})") from error
 
 
+def described_session(place: Path, description: str, name: str) -> tuple[onnxruntime.InferenceSession, str]:
+    """Start a session on a network whose folder describes it in a JSON file: ``file`` and ``sha256`` in ``files``.
+
+    Returns
+    -------
+    (onnxruntime.InferenceSession, str)
+        The session, and the network's SHA-256.
+
+    Raises
+    ------
+    PackError
+        If a file is missing, is not what its checksum says, or onnxruntime refuses it.
+    """
+    try:
+        entry = json.loads((place / description).read_bytes())["files"][name]
+        path = place / entry["file"]
+        content = path.read_bytes()
+        expected = entry["sha256"]
+    except OSError as error:
+        raise PackError(f"{error.filename}: cannot be read ({error.strerror}); copy {place} anew") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise PackError(f"{place / description}: damaged ({error}); copy {place} anew") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != expected:
+        raise PackError(f"{path}: its SHA-256 is not the one that {description} states; copy {place} anew")
+    return session(content, path), digest
+
+
 def _checked(path: Path, entry: Mapping[str, Any]) -> bytes:
     try:
         content = path.read_bytes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +131,7 @@ class Preparer:
     @property
     def least(self) -> int:
         """The pixels that the shorter side needs, so that a reduced picture serves as well as a whole one."""
-        if self.cropper.detector is None:
+        if self.cropper.networks is None:
             return _FINER * max(self.cropper.manifest.width, self.cropper.manifest.height)
         return math.ceil(_FIRST_LOOK / self.cropper.min_face)
 
@@ -158,7 +158,7 @@ class Preparer:
 def _enlarged(face: Face, factor: int) -> Face:
     """Return a face of a reduced picture in the pixels of the whole one."""
     left, top, width, height = (value * factor for value in face.box)
-    return Face((left, top, width, height), face.landmarks * factor, face.score)
+    return replace(face, box=(left, top, width, height), landmarks=face.landmarks * factor)
 
 
 def one_line(error: BaseException) -> str:

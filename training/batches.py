@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,9 @@ class Batch:
             shares = None if self.shares is None else self.shares[chosen]
             parts.append(Batch(self.crops[chosen], self.indices[chosen], partners, shares))
         return parts
+
+
+SomeBatch = TypeVar("SomeBatch", bound=Batch)
 
 
 def epoch_order(
@@ -148,15 +152,15 @@ def channels_first(crops: Pixels) -> Pixels:
     return np.ascontiguousarray(np.moveaxis(crops, 3, 1))
 
 
-def in_background(batches: Iterator[Batch]) -> Iterator[Batch]:
+def in_background(batches: Iterator[SomeBatch]) -> Iterator[SomeBatch]:
     """Yield the same batches in the same order, made ahead of time in a thread.
 
     An error in making one is raised where it would have been yielded; leaving early ends the thread.
     """
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
+    ready: queue.Queue[SomeBatch | BaseException | None] = queue.Queue(AHEAD)
     stopped = threading.Event()
 
-    def put(item: Batch | BaseException | None) -> bool:
+    def put(item: SomeBatch | BaseException | None) -> bool:
         while not stopped.is_set():
             try:
                 ready.put(item, timeout=0.1)

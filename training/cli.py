@@ -251,6 +251,22 @@ def detector(source: str, out: str) -> None:
 
 
 @main.command()
+@click.argument("labels", type=click.Path())
+@click.option("--run", required=True, type=click.Path(), help="Folder for the checkpoints; a run there is continued.")
+@click.option("--out", required=True, type=click.Path(), help="Folder of the aligner, such as models/aligner.")
+@click.option("--limit", type=click.IntRange(1), help="Take only the first so many pictures.")
+@click.option("--epochs", type=click.IntRange(1), help="Of each stage, instead of its own.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Cores.")
+@named_errors
+def aligner(labels: str, run: str, out: str, limit: int | None, epochs: int | None, threads: int) -> None:
+    """Train the aligner on FairFace, whose label file is LABELS: where a face lies, by what the detector sees."""
+    training = with_torch("training.aligner")
+    with_torch("training.train").prepare_process()
+    about = training.train_aligner(labels, run, out, limit=limit, epochs=epochs, threads=threads, progress=True)
+    click.echo(f"{out}: {json.dumps(about['validation'])}")
+
+
+@main.command()
 @click.argument("data_set", type=click.Choice(list(DATA_SETS)))
 @click.argument("source", type=click.Path())
 @click.option("--out", required=True, type=click.Path(), help="CSV file to write: img_name, split, duplicate_group.")

@@ -95,10 +95,10 @@ def write_detector(source: str, folder: str) -> None:
     try:
         content = merge_heads(onnx.load(source)).SerializeToString()
         about = json.loads((Path(folder) / ABOUT).read_text(encoding="utf-8"))
-        about |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        about["files"]["detector"] |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         (Path(folder) / FILE).write_bytes(content)
         (Path(folder) / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise LabelerError(f"{source}: cannot be made the detector in {folder} ({error}); check both paths") from error
 
 

@@ -189,7 +189,7 @@ def _network(trained: Trained, options: Options) -> tuple[bytes, Logits, dict[st
     logits = network_outputs(content, trained.crops)
     if options.int8 == "never":
         return content, logits, notes
-    small = smallest_loss(content, trained.crops, logits, trained.labels)
+    small = smallest_loss(content, trained.crops, trained.labels)
     before, after = milliseconds([content, small.content], trained.crops)
     notes["int8"] = {
         "chosen": small.loss.acceptable,

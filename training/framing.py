@@ -13,11 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from labeler.decode import quiet_decoders
-from labeler.detector import Detector
 from labeler.errors import LabelerError
-from labeler.faces import find
 from labeler.table import check_output
-from training.pictures import LARGEST_ROLL, decoded_picture
+from training.pictures import decoded_picture, upright_face
 from training.sources import checked_data_set
 
 LANDMARKS = 5
@@ -59,16 +57,16 @@ def measure_framing(
     paths = sorted(path for path in root.glob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise LabelerError(f"{root}: holds no {', '.join(SUFFIXES)} files; give a folder of the data set's pictures")
-    detector = Detector.load()
+    locate = upright_face()
     quiet_decoders()
 
     def places(path: Path) -> list[tuple[float, float]] | None:
         pixels = decoded_picture(path)
-        face = find(pixels, detector).face
-        if face is None or abs(face.roll) > LARGEST_ROLL:
+        landmarks = locate(pixels)
+        if landmarks is None:
             return None
         rows, columns = pixels.shape[:2]
-        return [(x / columns, y / rows) for x, y in face.landmarks]
+        return [(x / columns, y / rows) for x, y in landmarks]
 
     with ThreadPoolExecutor(threads) as pool:
         bar = tqdm(pool.map(places, paths), "faces", len(paths), disable=not progress, unit="img")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +14,16 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from labeler.decode import decode, quiet_decoders
-from labeler.detector import Detector
 from labeler.errors import DecodeError, LabelerError
-from labeler.faces import Cropper, find, similarity, whole_crop
+from labeler.faces import Cropper, Networks, find, similarity, whole_crop
 from labeler.looks import face_size
 from labeler.pack import Manifest
+from training.consensus import LARGEST_ROLL
 
 Pixels = npt.NDArray[np.uint8]
 Matrix = npt.NDArray[np.float64]
-
-LARGEST_ROLL = 60.0
-"""Degrees. Training pictures are upright, so a face that seems turned further was misread."""
+Locate = Callable[[Pixels], Matrix | None]
+"""From a picture in RGB to the landmarks of the face in it, shape (5, 2), or None."""
 
 OVERSAMPLING = 2
 """A crop is sampled this many times finer along each side and then averaged, so that nothing aliases."""
@@ -117,6 +116,17 @@ def read_pictures(
     return pixels
 
 
+def upright_face() -> Locate:
+    """Return what finds a face as labelling does, in pictures that are known to be upright."""
+    networks = Networks.load()
+
+    def locate(pixels: Pixels) -> Matrix | None:
+        face = find(pixels, networks).face
+        return None if face is None or abs(face.roll) > LARGEST_ROLL else face.landmarks
+
+    return locate
+
+
 def landmark_frame(landmarks: npt.ArrayLike, framing: Sequence[tuple[float, float]]) -> Matrix:
     """Return the frame, shape (2, 3), in which landmarks lie where a framing wants them.
 
@@ -143,31 +153,47 @@ def read_aligned_pictures(
     side: int,
     colour: str,
     framing: Sequence[tuple[float, float]],
+    locate: Locate,
     *,
     threads: int = 2,
     progress: bool = False,
 ) -> tuple[Pictures, npt.NDArray[np.bool_]]:
-    """Read image files and find in each the face, as labelling does, so that the crop can be cut in a framing.
+    """Read image files and find in each the face, so that the crop can be cut in a framing.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The files.
+    side : int
+        Width and height in pixels to which they are reduced, completed to a square.
+    colour : str
+        ``gray`` or ``rgb``.
+    framing : sequence of (x, y)
+        The landmarks' places as fractions of the crop, as in `labeler.pack.Framing`.
+    locate : callable
+        See `Locate`; `upright_face` does as labelling does.
+    threads : int
+        Files decoded at once.
+    progress : bool
+        Show a progress bar on stderr.
 
     Returns
     -------
     (Pictures, numpy.ndarray)
-        The pictures in which an upright face was found, in the order of the paths, reduced to a square of `side`; and
-        which of the paths these are, shape (n,).
+        The pictures in which a face was found, in the order of the paths; and which of the paths these are, shape (n,).
     """
-    detector = Detector.load()
     quiet_decoders()
 
     def read_one(path: Path) -> tuple[Pixels, Matrix] | None:
         pixels = decoded_picture(path)
-        face = find(pixels, detector).face
-        if face is None or abs(face.roll) > LARGEST_ROLL:
+        landmarks = locate(pixels)
+        if landmarks is None:
             return None
         rows, columns = pixels.shape[:2]
         scale = side / max(rows, columns)
         margin = (side - np.array([columns, rows]) * scale) // 2
         stored = whole_crop(pixels, side, side, colour)
-        return stored, landmark_frame(face.landmarks * scale + margin, framing)
+        return stored, landmark_frame(landmarks * scale + margin, framing)
 
     with ThreadPoolExecutor(threads) as pool:
         bar = tqdm(pool.map(read_one, paths), "faces", len(paths), disable=not progress, unit="img")

@@ -18,7 +18,15 @@ from labeler.faces import TEMPLATE
 from labeler.pack import Manifest
 from labeler.taxonomy import ATTRIBUTES, COLUMNS, FAIRFACE, UTKFACE, Taxonomy
 from training.datasets import add_splits, read_age_csv, read_age_pixels, read_fairface, read_utkface
-from training.pictures import Pictures, Pixels, read_aligned_pictures, read_crops, read_pictures, whole_pictures
+from training.pictures import (
+    Pictures,
+    Pixels,
+    read_aligned_pictures,
+    read_crops,
+    read_pictures,
+    upright_face,
+    whole_pictures,
+)
 
 Indices = npt.NDArray[np.int64]
 
@@ -132,9 +140,11 @@ def read_training_data(
     provenance = [dict(PROVENANCE[checked_data_set(data_set)])]
     if data_set == "fairface":
         frame = read_fairface(source, "train")[:limit]
-        paths = [Path(source).parent / path for path in frame["path"]]
+        paths = picture_paths(source, frame)
         if framing == "landmarks":
-            pictures, found = read_aligned_pictures(paths, STORED_SIDE, colour, TEMPLATE, progress=progress)
+            pictures, found = read_aligned_pictures(
+                paths, STORED_SIDE, colour, TEMPLATE, upright_face(), progress=progress
+            )
             return TrainingData(pictures, class_numbers(frame[found], FAIRFACE), FAIRFACE, provenance)
         pixels = read_pictures(paths, STORED_SIDE, STORED_SIDE, colour, progress=progress)
         return TrainingData(whole_pictures(pixels), class_numbers(frame, FAIRFACE), FAIRFACE, provenance)
@@ -148,6 +158,11 @@ def read_training_data(
         validation = (frame["split"] == "val").to_numpy(np.bool_)
     labels, years = class_numbers(frame, UTKFACE), frame["age"].to_numpy(np.float32)
     return TrainingData(whole_pictures(pixels), labels, UTKFACE, provenance, validation, years)
+
+
+def picture_paths(source: str | os.PathLike[str], frame: pd.DataFrame) -> list[Path]:
+    """Return where the pictures of a frame that was read from a label file are: beside it."""
+    return [Path(source).parent / path for path in frame["path"]]
 
 
 def read_evaluation_data(

@@ -330,7 +330,7 @@ class Run:
             "optimiser": self.optimiser.state_dict(),
             "history": self.history,
         }
-        _save(checkpoint, self.folder / LAST)
+        save_checkpoint(checkpoint, self.folder / LAST)
 
     def _save_best(self, logits: Mapping[str, npt.NDArray[np.float32]]) -> None:
         best = {
@@ -344,7 +344,7 @@ class Run:
                 name: torch.from_numpy(self.data.labels[name][self.validation]) for name in self.settings.names
             },
         }
-        _save(best, self.folder / BEST)
+        save_checkpoint(best, self.folder / BEST)
 
 
 def crop_logits(ready: Answers, crops: Pixels) -> dict[str, npt.NDArray[np.float32]]:
@@ -392,7 +392,8 @@ def _optimiser(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 
-def _save(checkpoint: Mapping[str, Any], path: Path) -> None:
+def save_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint so that it is there whole or not at all."""
     temporary = path.with_suffix(".tmp")
     torch.save(checkpoint, temporary)
     os.replace(temporary, path)

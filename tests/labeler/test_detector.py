@@ -113,7 +113,8 @@ def test_a_damaged_detector_is_refused_by_name(tmp_path: Path, damage: str) -> N
     else:
         content = b"no network"
         (folder / "yunet.onnx").write_bytes(content)
-        manifest = json.loads((folder / "detector.json").read_text()) | {"sha256": hashlib.sha256(content).hexdigest()}
+        manifest = json.loads((folder / "detector.json").read_text())
+        manifest["files"]["detector"]["sha256"] = hashlib.sha256(content).hexdigest()
         (folder / "detector.json").write_text(json.dumps(manifest))
     with pytest.raises(PackError, match=r"yunet.*;|onnxruntime refuses"):
         Detector.load(folder)

@@ -13,8 +13,19 @@ import pytest
 from PIL import Image
 
 from labeler.decode import Pixels
-from labeler.detector import Detector
-from labeler.faces import TEMPLATE, Cropper, Face, Points, align, find, sample, search, similarity, whole_crop
+from labeler.faces import (
+    TEMPLATE,
+    Cropper,
+    Networks,
+    Points,
+    align,
+    find,
+    frontality,
+    sample,
+    search,
+    similarity,
+    whole_crop,
+)
 from labeler.pack import Pack, read_manifest
 from labeler.pipeline import Options, label_store
 from tests.labeler.photos import photo
@@ -22,8 +33,8 @@ from tests.packs import write_pack
 
 
 @pytest.fixture(scope="module")
-def detector() -> Detector:
-    return Detector.load()
+def networks() -> Networks:
+    return Networks.load()
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +55,10 @@ def turned_landmarks(landmarks: Points, turn: int, side: int) -> Points:
 
 
 @pytest.mark.parametrize("turn", [0, 1, 2, 3])
-def test_a_photo_on_its_side_gives_the_same_crop(detector: Detector, portrait: Pixels, turn: int) -> None:
-    upright = find(portrait, detector).face
+def test_a_photo_on_its_side_gives_the_same_crop(networks: Networks, portrait: Pixels, turn: int) -> None:
+    upright = find(portrait, networks).face
     assert upright is not None
-    face = find(np.ascontiguousarray(np.rot90(portrait, turn)), detector).face
+    face = find(np.ascontiguousarray(np.rot90(portrait, turn)), networks).face
     assert face is not None
     expected = turned_landmarks(upright.landmarks, turn, 512)
     assert np.abs(face.landmarks - expected).max() < 4
@@ -61,41 +72,41 @@ def test_a_photo_on_its_side_gives_the_same_crop(detector: Detector, portrait: P
 
 @pytest.mark.parametrize("angle", [-25, -12, 12, 25])
 def test_a_face_turned_in_the_plane_is_turned_back_all_the_way(
-    detector: Detector, portrait: Pixels, angle: float
+    networks: Networks, portrait: Pixels, angle: float
 ) -> None:
-    upright = find(portrait, detector).face
+    upright = find(portrait, networks).face
     assert upright is not None
     matrix = cv2.getRotationMatrix2D((255.5, 255.5), -angle, 1.0)
     turned = np.asarray(cv2.warpAffine(portrait, matrix, (512, 512), borderMode=cv2.BORDER_REPLICATE), np.uint8)
-    face = find(turned, detector).face
+    face = find(turned, networks).face
     assert face is not None
     assert face.roll - upright.roll == pytest.approx(angle, abs=6)
 
 
-def test_a_small_face_in_a_large_picture_is_found_with_more_resolution(detector: Detector, portrait: Pixels) -> None:
+def test_a_small_face_in_a_large_picture_is_found_with_more_resolution(networks: Networks, portrait: Pixels) -> None:
     canvas = np.full((1500, 1500, 3), 90, np.uint8)
     canvas[900:1156, 200:456] = cv2.resize(portrait, (256, 256), interpolation=cv2.INTER_AREA)
-    finding = find(canvas, detector)
+    finding = find(canvas, networks)
     assert finding.count == 1
     assert finding.face is not None
     assert 200 < finding.face.box[0] < 456
     assert 900 < finding.face.box[1] < 1156
 
 
-def test_the_largest_of_several_faces_is_labelled(detector: Detector, portrait: Pixels) -> None:
+def test_the_largest_of_several_faces_is_labelled(networks: Networks, portrait: Pixels) -> None:
     canvas = np.full((512, 900, 3), 128, np.uint8)
     canvas[:512, :512] = portrait
     canvas[100:356, 600:856] = cv2.resize(portrait, (256, 256), interpolation=cv2.INTER_AREA)
-    finding = find(canvas, detector)
+    finding = find(canvas, networks)
     assert finding.count == 2
     assert finding.face is not None
     assert finding.face.box[0] < 512
-    assert len(search(canvas, detector)) == 2
+    assert len(search(canvas, networks.detector)) == 2
 
 
-def test_a_face_cut_by_the_edge_is_found_and_its_crop_repeats_the_border(detector: Detector, portrait: Pixels) -> None:
+def test_a_face_cut_by_the_edge_is_found_and_its_crop_repeats_the_border(networks: Networks, portrait: Pixels) -> None:
     cut = np.ascontiguousarray(portrait[85:, 190:])
-    face = find(cut, detector).face
+    face = find(cut, networks).face
     assert face is not None
     assert min(face.box[:2]) < 12
     assert align(cut, face.landmarks, TEMPLATE, 48, 48, "gray").std() > 20
@@ -123,31 +134,31 @@ def people_free() -> list[Pixels]:
     return [picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, 2) for picture in pictures]
 
 
-def test_where_nobody_is_nothing_is_labelled(detector: Detector) -> None:
+def test_where_nobody_is_nothing_is_labelled(networks: Networks) -> None:
     pictures = people_free()
     assert len(pictures) >= 30
-    assert [find(picture[..., :3], detector).count for picture in pictures] == [0] * len(pictures)
+    assert [find(picture[..., :3], networks).count for picture in pictures] == [0] * len(pictures)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 10_000), (10_000, 1), (16, 16)])
-def test_odd_pictures_have_no_face_and_do_no_harm(detector: Detector, shape: tuple[int, int]) -> None:
-    assert find(np.full((*shape, 3), 200, np.uint8), detector).face is None
+def test_odd_pictures_have_no_face_and_do_no_harm(networks: Networks, shape: tuple[int, int]) -> None:
+    assert find(np.full((*shape, 3), 200, np.uint8), networks).face is None
 
 
-def test_a_picture_of_36_megapixels_is_searched(detector: Detector, portrait: Pixels) -> None:
+def test_a_picture_of_36_megapixels_is_searched(networks: Networks, portrait: Pixels) -> None:
     canvas = np.full((6000, 6000, 3), 60, np.uint8)
     canvas[1000:4072, 1000:4072] = cv2.resize(portrait, (3072, 3072), interpolation=cv2.INTER_LINEAR)
-    face = find(canvas, detector).face
+    face = find(canvas, networks).face
     assert face is not None
     assert face.box[2] == pytest.approx(6 * 92, rel=0.2)
 
 
-def test_memory_beside_the_decoded_pixels_does_not_grow_with_the_picture(detector: Detector, portrait: Pixels) -> None:
+def test_memory_beside_the_decoded_pixels_does_not_grow_with_the_picture(networks: Networks, portrait: Pixels) -> None:
     peaks = []
     for factor in (2, 8):
         large = np.asarray(cv2.resize(portrait, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR), np.uint8)
         tracemalloc.start()
-        face = find(large, detector).face
+        face = find(large, networks).face
         assert face is not None
         align(large, face.landmarks, TEMPLATE, 48, 48, "gray")
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -155,19 +166,19 @@ def test_memory_beside_the_decoded_pixels_does_not_grow_with_the_picture(detecto
     assert peaks[1] < peaks[0] + 2_000_000
 
 
-def test_landmarks_land_where_the_framing_wants_them(detector: Detector, portrait: Pixels) -> None:
-    face = find(portrait, detector).face
+def test_landmarks_land_where_the_framing_wants_them(networks: Networks, portrait: Pixels) -> None:
+    face = find(portrait, networks).face
     assert face is not None
     crop = align(portrait, face.landmarks, TEMPLATE, 192, 192, "rgb")
-    again = find(np.ascontiguousarray(cv2.copyMakeBorder(crop, 64, 64, 64, 64, cv2.BORDER_REPLICATE)), detector).face
+    again = find(np.ascontiguousarray(cv2.copyMakeBorder(crop, 64, 64, 64, 64, cv2.BORDER_REPLICATE)), networks).face
     assert again is not None
     assert np.abs((again.landmarks - 64) / 192 - np.array(TEMPLATE)).max() < 0.06
 
 
 def test_quality_is_high_for_a_frontal_face_and_low_for_nonsense() -> None:
     points = np.array(TEMPLATE) * 100
-    assert Face((0, 0, 100, 100), points, 0.9).quality == pytest.approx(1)
-    assert Face((0, 0, 100, 100), points[[3, 1, 0, 4, 2]], 0.9).quality < 0.5
+    assert frontality(points) == pytest.approx(1)
+    assert frontality(points[[3, 1, 0, 4, 2]]) < 0.5
 
 
 def test_similarity_recovers_turn_scale_and_shift() -> None:
@@ -205,7 +216,7 @@ def test_a_whole_crop_has_the_packs_shape(size: tuple[int, int], colour: str) ->
 
 def test_whole_crops_ask_for_no_detector(tmp_path: Path) -> None:
     manifest = read_manifest(write_pack(tmp_path, framing="landmarks"))
-    assert Cropper.of(manifest, "whole").detector is None
+    assert Cropper.of(manifest, "whole").networks is None
     assert "yunet" in Cropper.of(manifest).version
     assert "yunet" not in Cropper.of(manifest, "whole").version
 
@@ -241,7 +252,7 @@ def test_a_cat_gets_a_row_without_labels(tmp_path: Path, pack: Pack) -> None:
     assert row["phash"] > 0
 
 
-def test_faces_are_found_in_almost_every_photo_of_people(shared_data: Path, detector: Detector) -> None:
+def test_faces_are_found_in_almost_every_photo_of_people(shared_data: Path, networks: Networks) -> None:
     paths = sorted((shared_data / "fairface" / "val").iterdir())[::10]
-    found = sum(find(np.asarray(Image.open(path)), detector).face is not None for path in paths)
+    found = sum(find(np.asarray(Image.open(path)), networks).face is not None for path in paths)
     assert found / len(paths) >= 0.98

@@ -37,7 +37,7 @@ from training.networks import (  # noqa: E402
 from training.objective import Objective, Teachers, soft_cross_entropy, target_tables  # noqa: E402
 from training.parallel import Replicas, as_input  # noqa: E402
 from training.pictures import Pictures, Pixels, cut, whole_pictures  # noqa: E402
-from training.quantise import VARIANTS, Loss, loss_of  # noqa: E402
+from training.quantise import SHIFTS, VARIANTS, Loss, loss_of, shifted  # noqa: E402
 from training.settings import Settings, read_settings  # noqa: E402
 from training.sources import TrainingData  # noqa: E402
 from training.train import (  # noqa: E402
@@ -373,6 +373,15 @@ def test_int8_is_measured_on_validation_pictures_and_shipped_only_where_it_is_as
         export_pack(
             read_trained(tmp_path / "run"), tmp_path, name="x", version="1", description="x", options=Options(flip=True)
         )
+
+
+def test_crops_are_moved_by_whole_pixels_and_come_first_as_they_are() -> None:
+    crops = np.arange(2 * 5 * 6, dtype=np.uint8).reshape(2, 1, 5, 6)
+    views = shifted(crops).reshape(len(SHIFTS), 2, 1, 5, 6)
+    assert np.array_equal(views[0], crops)
+    for view, (right, down) in zip(views[1:], SHIFTS[1:], strict=True):
+        assert np.array_equal(view[:, :, 1:-1, 1:-1], np.roll(crops, (down, right), (2, 3))[:, :, 1:-1, 1:-1])
+        assert np.array_equal(view[:, :, 2, 5 if right < 0 else 0], crops[:, :, 2 - down, 5 if right < 0 else 0])
 
 
 def test_the_loss_of_int8_is_that_of_the_worst_group_of_many_pictures() -> None:

@@ -1,0 +1,95 @@
+"""The aligner: its files are checked, and from wherever a window starts it comes to the same place."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import pytest
+
+from labeler.aligner import STAGES, WINDOW, Aligner, Pose
+from labeler.decode import Pixels
+from labeler.errors import PackError
+from labeler.faces import Networks, find
+from labeler.pack import models_folder
+from tests.labeler.photos import photo
+
+
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    return Networks.load()
+
+
+def moved_photo(angle: float, scale: float, right: float, down: float) -> tuple[Pixels, np.ndarray]:
+    """Return the portrait turned (degrees), scaled and shifted (pixels), and the matrix that did it, shape (2, 3)."""
+    matrix = cv2.getRotationMatrix2D((224, 120), -angle, scale)
+    matrix[:, 2] += np.array([right, down])
+    picture = cv2.warpAffine(photo("astronaut"), matrix, (512, 512), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(picture, np.uint8), matrix
+
+
+@pytest.mark.parametrize(
+    ("angle", "scale", "right", "down"),
+    [(0, 0.8, 20, 60), (15, 1.3, 10, 40), (-20, 1.0, -30, 80), (28, 0.9, 0, 100), (180, 1, 30, 130), (95, 1, 30, 130)],
+)
+def test_a_moved_face_is_followed_exactly(
+    networks: Networks, angle: float, scale: float, right: float, down: float
+) -> None:
+    still = find(photo("astronaut"), networks).face
+    picture, matrix = moved_photo(angle, scale, right, down)
+    face = find(picture, networks).face
+    assert still is not None
+    assert face is not None
+    expected = still.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    width = scale * np.linalg.norm(still.landmarks[1] - still.landmarks[0]) / 0.42
+    assert np.linalg.norm(face.landmarks - expected, axis=1).mean() / width < 0.05
+
+
+class Says:
+    """A network that answers with poses from a list."""
+
+    def __init__(self, *poses: tuple[float, float, float, float]) -> None:
+        self.poses = list(poses)
+
+    def run(self, _: object, __: object) -> list[np.ndarray]:
+        return [np.array([self.poses.pop(0)], np.float32)]
+
+
+def settled(coarse: Says, fine: Says) -> list[Pose]:
+    """Return the poses that an aligner of two networks follows."""
+    aligner = Aligner(cast("Any", coarse), cast("Any", fine), "digest")
+    empty: list[Pose] = []
+    return aligner.settle(empty, lambda _: np.zeros((WINDOW, WINDOW), np.uint8), lambda poses, pose: [*poses, pose])
+
+
+def test_the_coarse_pass_is_repeated_where_it_moved_the_face_far_and_the_fine_one_always() -> None:
+    still, turned = (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, -1.0, 0.0)
+    assert len(settled(Says(still), Says(still, still))) == 3
+    assert len(settled(Says(turned, still), Says(still, still))) == 4
+
+
+@pytest.mark.parametrize("answer", [(np.nan, 0.0, 1.0, 0.0), (0.0, 0.0, np.inf, 0.0), (0.0, 0.0, 0.0, 0.0)])
+def test_a_network_that_gives_no_pose_is_an_error(answer: tuple[float, float, float, float]) -> None:
+    with pytest.raises(ArithmeticError, match="aligner"):
+        settled(Says(answer), Says())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("damage", ["network", "missing", "description"])
+def test_a_damaged_aligner_is_refused(tmp_path: Path, stage: str, damage: str) -> None:
+    folder = tmp_path / "aligner"
+    shutil.copytree(models_folder() / "aligner", folder)
+    if damage == "network":
+        (folder / f"{stage}.onnx").write_bytes(b"something else")
+    elif damage == "missing":
+        (folder / f"{stage}.onnx").unlink()
+    else:
+        about = json.loads((folder / "aligner.json").read_text())
+        del about["files"][stage]
+        (folder / "aligner.json").write_text(json.dumps(about))
+    with pytest.raises(PackError, match=r"aligner.* anew"):
+        Aligner.load(folder)

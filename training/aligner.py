@@ -1,0 +1,475 @@
+"""Training of the aligner: windows moved off the face at random, and a network that says where it went."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from labeler.aligner import DESCRIPTION, MARGIN, WINDOW, Aligner, Pose
+from labeler.detector import Detector
+from labeler.errors import LabelerError
+from labeler.faces import TEMPLATE
+from training.augment import Augmentation, disturbed_pixels
+from training.batches import Batch, channels_first, in_background
+from training.consensus import consensus_landmarks
+from training.datasets import read_fairface
+from training.export import OPSET
+from training.networks import Convolution, Labeler, NormaliseContrast, ResidualBlock
+from training.parallel import Replicas
+from training.pictures import Matrix, Pictures, Pixels, cut, read_aligned_pictures
+from training.sources import PROVENANCE, STORED_SIDE, Indices, picture_paths
+from training.train import learning_rate, save_checkpoint, update_average
+from training.trained import read_checkpoint
+
+OUTPUT = "pose"
+INPUT = "window"
+VALIDATION = 2000
+BATCH = 256
+PEAK_RATE = 3e-3
+WEIGHT_DECAY = 0.02
+AVERAGING = 0.998
+SURROUNDED = 0.6
+"""Share of windows in which another picture, not a replicated border, lies around the training picture."""
+
+ROUNDING = 0.02
+"""Distance, as a share of the crop, below which the loss grows as the square (pseudo-Huber)."""
+
+PIXELS = Augmentation(contrast=0.4, gamma=0.4, jpeg=0.3, blur=0.15, sharpen=0.1, reduce=0.3)
+
+_MIDDLE = 0.5 + 0.5j
+_SHAPE = np.array([complex(x, y) for x, y in TEMPLATE]) - _MIDDLE
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """How far windows lie off the face.
+
+    Parameters
+    ----------
+    turn : float
+        Largest angle in degrees, either way.
+    size : float
+        Largest natural logarithm of the factor of size, either way.
+    shift : float
+        Largest shift along each axis, as a fraction of the crop.
+    share : float
+        Of the windows; the rest lie near, normally distributed with standard deviations of 8 degrees, 0.08 and 0.04.
+    """
+
+    turn: float
+    size: float
+    shift: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the aligner's networks.
+
+    Parameters
+    ----------
+    widths : (int, int, int)
+        Channels at a half, a quarter and an eighth of the window's resolution.
+    offsets : tuple of Offsets
+        What it learns from.
+    epochs : int
+        Passes over the training pictures.
+    """
+
+    widths: tuple[int, int, int]
+    offsets: tuple[Offsets, ...]
+    epochs: int
+
+
+STAGES: Mapping[str, Stage] = MappingProxyType(
+    {
+        "coarse": Stage((12, 24, 48), (Offsets(180.0, 0.45, 0.25, 0.6), Offsets(60.0, 0.4, 0.22, 0.3)), 12),
+        "fine": Stage((16, 32, 64), (Offsets(60.0, 0.4, 0.22, 0.5),), 16),
+    }
+)
+"""The first pass brings a face near from any turn, the second makes it exact."""
+
+
+NEAR = Offsets(45.0, 0.25, 0.12, 1.0)
+"""How far off the windows start by which the aligner is judged."""
+
+
+class PoseFactor(nn.Module):
+    """From five numbers (right, down, logarithm of size, cosine and sine of any length) to `labeler.aligner.Pose`."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return shift and factor, shape (n, 4), from shape (n, 5)."""
+        direction = values[:, 3:5]
+        length = (direction * direction).sum(dim=1, keepdim=True).sqrt() + 1e-6
+        return torch.cat([values[:, :2], torch.exp(values[:, 2:3]) * direction / length], dim=1)
+
+
+def build_aligner(widths: tuple[int, int, int]) -> Labeler:
+    """Build a network with fresh weights: crops (n, 1, `WINDOW`, `WINDOW`) to a pose, shape (n, 4)."""
+    half, quarter, eighth = widths
+    side = WINDOW // 8
+    trunk = nn.Sequential(
+        NormaliseContrast(),
+        Convolution(1, half, stride=2),
+        Convolution(half, quarter, stride=2),
+        ResidualBlock(quarter, quarter),
+        ResidualBlock(quarter, eighth, 2),
+        ResidualBlock(eighth, eighth),
+        Convolution(eighth, 16, 1),
+        nn.Flatten(),
+        nn.Linear(16 * side * side, 64),
+        nn.ReLU(inplace=True),
+    )
+    network = Labeler(trunk, 64, {OUTPUT: 5})
+    head = network.heads[OUTPUT]
+    assert isinstance(head, nn.Linear)
+    with torch.no_grad():
+        # It starts by saying that the face lies where it should.
+        head.weight.mul_(0.1)
+        head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0]))
+    network.heads[OUTPUT] = nn.Sequential(head, PoseFactor())
+    return network
+
+
+@dataclass(frozen=True)
+class Offset:
+    """Where one window lies against the face's crop: turned (radians, clockwise), sized and shifted."""
+
+    turn: float
+    size: float
+    right: float
+    down: float
+
+    def window(self, frame: Matrix) -> Matrix:
+        """Return the window's frame, as in `training.pictures.Pictures.frames`, given the crop's."""
+        factor = MARGIN * math.exp(self.size)
+        cosine, sine = factor * math.cos(self.turn), factor * math.sin(self.turn)
+        turn = np.array([[cosine, -sine], [sine, cosine]])
+        shift = np.array([self.right, self.down]) + 0.5 - turn @ [0.5, 0.5]
+        return np.column_stack([frame[:, :2] @ turn, frame[:, :2] @ shift + frame[:, 2]])
+
+    @property
+    def pose(self) -> Pose:
+        """Where the face lies in the window."""
+        factor = math.exp(self.size) * complex(math.cos(self.turn), math.sin(self.turn))
+        return Pose(-complex(self.right, self.down) / (MARGIN * factor), 1 / factor)
+
+
+def draw_offset(offsets: Sequence[Offsets], rng: np.random.Generator) -> Offset:
+    """Return a window's offset, drawn from one of several kinds by their shares."""
+    chance = rng.random()
+    for kind in offsets:
+        if chance < kind.share:
+            turn, size = rng.uniform(-kind.turn, kind.turn), rng.uniform(-kind.size, kind.size)
+            right, down = rng.uniform(-kind.shift, kind.shift, 2)
+            return Offset(math.radians(turn), size, right, down)
+        chance -= kind.share
+    right, down = rng.normal(0, 0.04, 2)
+    return Offset(math.radians(rng.normal(0, 8)), rng.normal(0, 0.08), right, down)
+
+
+def moved(frame: Matrix, pose: Pose) -> Matrix:
+    """Return the frame of the window that a pose asks for, given that of the window it was seen in."""
+    turn = np.array([[pose.factor.real, -pose.factor.imag], [pose.factor.imag, pose.factor.real]])
+    shift = np.array([pose.shift.real, pose.shift.imag]) + 0.5 - turn @ [0.5, 0.5]
+    return np.column_stack([frame[:, :2] @ turn, frame[:, :2] @ shift + frame[:, 2]])
+
+
+@dataclass(frozen=True)
+class Windows(Batch):
+    """Windows and the poses of the faces in them, shape (n, 4); the indices count the windows."""
+
+    poses: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+
+
+def training_windows(pictures: Pictures, order: Indices, stage: Stage, seed: tuple[int, ...]) -> Iterator[Windows]:
+    """Yield full batches of disturbed windows; the same seed gives the same."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, len(order) - BATCH + 1, BATCH):
+        made = [_window(pictures, int(k), stage, rng) for k in order[start : start + BATCH]]
+        crops = channels_first(np.ascontiguousarray(np.stack([crop for crop, _ in made])))
+        poses = [(pose.shift.real, pose.shift.imag, pose.factor.real, pose.factor.imag) for _, pose in made]
+        yield Windows(crops, np.arange(BATCH), poses=np.array(poses, np.float32))
+
+
+def _window(pictures: Pictures, k: int, stage: Stage, rng: np.random.Generator) -> tuple[Pixels, Pose]:
+    offset = draw_offset(stage.offsets, rng)
+    others = pictures.pixels[int(rng.integers(len(pictures)))] if rng.random() < SURROUNDED else None
+    crop = cut(pictures.pixels[k], offset.window(pictures.frames[k]), WINDOW, WINDOW, others)
+    crop, pose = disturbed_pixels(crop, PIXELS, rng), offset.pose
+    if rng.random() < 0.5:
+        return crop[:, ::-1], Pose(-pose.shift.conjugate(), pose.factor.conjugate())
+    return crop, pose
+
+
+def distances(poses: Tensor, truth: Tensor) -> Tensor:
+    """Return how far the landmarks of poses, shape (n, 4), lie from the true ones, in crop's widths."""
+    shape = torch.tensor(np.stack([_SHAPE.real, _SHAPE.imag]), dtype=torch.float32) / MARGIN
+    off = poses - truth
+    right = off[:, 0:1] + off[:, 2:3] * shape[0] - off[:, 3:4] * shape[1]
+    down = off[:, 1:2] + off[:, 3:4] * shape[0] + off[:, 2:3] * shape[1]
+    return MARGIN * torch.sqrt(right * right + down * down + 1e-12)
+
+
+class AlignerRun:
+    """The training of one stage, with a checkpoint after every epoch; a run that is there already is continued.
+
+    Parameters
+    ----------
+    pictures : Pictures
+        Gray, each with the frame of its face's crop.
+    training : numpy.ndarray
+        Which of them to learn from.
+    stage : Stage
+        What to learn.
+    folder : path
+        Where the checkpoint goes.
+    threads : int
+        Replicas that share each batch, one a core. Another number gives slightly other weights.
+    seed : int
+        Of everything.
+    """
+
+    def __init__(
+        self, pictures: Pictures, training: Indices, stage: Stage, folder: Path, *, threads: int, seed: int
+    ) -> None:
+        if len(training) < BATCH:
+            raise LabelerError(f"only {len(training)} pictures to train on; the aligner needs {BATCH} or more")
+        self.pictures, self.training, self.stage, self.seed = pictures, training, stage, seed
+        torch.manual_seed(seed)
+        self.network = build_aligner(stage.widths)
+        self.average = copy.deepcopy(self.network)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY, fused=True
+        )
+        self.losses: list[float] = []
+        self.path = folder / "last.pt"
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            checkpoint = read_checkpoint(self.path)
+            self.network.load_state_dict(checkpoint["network"])
+            self.average.load_state_dict(checkpoint["average"])
+            self.optimiser.load_state_dict(checkpoint["optimiser"])
+            self.losses = list(checkpoint["losses"])
+        self.replicas = Replicas(self.network, threads, mixed_precision=False)
+
+    def train(self, *, progress: bool = False) -> nn.Module:
+        """Train to the stage's last epoch and return the moving average of the weights."""
+        self.replicas.share_weights()
+        while len(self.losses) < self.stage.epochs:
+            started = time.perf_counter()
+            self.losses.append(self._epoch(len(self.losses)))
+            save_checkpoint(self.checkpoint(), self.path)
+            if progress:
+                seconds = time.perf_counter() - started
+                tqdm.write(f"epoch {len(self.losses)}/{self.stage.epochs}: loss {self.losses[-1]:.4f}, {seconds:.0f} s")
+        self.replicas.close()
+        return self.average.eval()
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return everything that the next epoch needs."""
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "losses": self.losses,
+        }
+
+    def _epoch(self, epoch: int) -> float:
+        order = np.random.default_rng((self.seed, epoch, 1)).permutation(self.training)
+        steps = len(order) // BATCH
+        losses = []
+        windows = training_windows(self.pictures, order, self.stage, (self.seed, epoch, 2))
+        for number, part in enumerate(in_background(windows)):
+            step = epoch * steps + number
+            for group in self.optimiser.param_groups:
+                group["lr"] = learning_rate(step, steps * self.stage.epochs, 0.5 * steps, PEAK_RATE)
+            truth = torch.from_numpy(part.poses)
+
+            def loss(outputs: Mapping[str, Tensor], share: Batch, truth: Tensor = truth) -> Tensor:
+                far = distances(outputs[OUTPUT], truth[share.indices])
+                return (torch.sqrt(far * far + ROUNDING**2) - ROUNDING).mean()
+
+            losses.append(self.replicas.gradients(part, loss))
+            self.optimiser.step()
+            self.replicas.share_weights()
+            update_average(self.average, self.network, min(AVERAGING, (1 + step) / (10 + step)))
+        return float(np.mean(losses))
+
+
+class OneWindow(nn.Module):
+    """A network as it is shipped: one window of pixels, shape (height, width), uint8, to a pose, shape (1, 4)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, window: Tensor) -> Tensor:
+        """Return the pose."""
+        pose: Tensor = self.network(window.to(torch.float32)[None, None] / 255.0)[OUTPUT]
+        return pose
+
+
+def aligner_bytes(network: nn.Module) -> bytes:
+    """Return a network as an ONNX file; the same weights give the same bytes."""
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "aligner.onnx"
+        # The newer exporter writes the paths of this machine's source files into the graph.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            OneWindow(network).eval(),
+            (torch.zeros(WINDOW, WINDOW, dtype=torch.uint8),),
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+        )
+        return path.read_bytes()
+
+
+def repeatability(aligner: Aligner, pictures: Pictures, chosen: Indices, seed: int) -> dict[str, Any]:
+    """Return how nearly two windows of one picture lead to the same crop, over pictures that were not trained on.
+
+    Both start up to 45 degrees, a quarter of the size and an eighth of the crop off. Also returned is the share of
+    windows started at any turn that end more than 45 degrees off the consensus of the detector's looks.
+    """
+    rng = np.random.default_rng(seed)
+    ends = {
+        name: np.array([_end(aligner, pictures, int(k), draw_offset([offsets], rng)) for k in chosen])
+        for name, offsets in (("one", NEAR), ("other", NEAR), ("any", replace(NEAR, turn=180.0)))
+    }
+    true = np.array([_landmarks(frame) for frame in pictures.frames[chosen]])
+    width = np.abs(true[:, 0] - true[:, 1]) / (TEMPLATE[1][0] - TEMPLATE[0][0])
+    apart = np.abs(ends["one"] - ends["other"]).mean(axis=1) / width
+    eyes = [points[:, 1] - points[:, 0] for points in (ends["any"], true)]
+    wrong = np.abs(np.angle(eyes[0] / eyes[1])) > math.pi / 4
+    return {
+        "pictures": len(chosen),
+        "distance_median": round(float(np.median(apart)), 4),
+        "distance_95": round(float(np.quantile(apart, 0.95)), 4),
+        "wrong_way_up": round(float(wrong.mean()), 4),
+    }
+
+
+def _landmarks(frame: Matrix) -> npt.NDArray[np.complex128]:
+    places = frame @ np.array([(x, y, 1.0) for x, y in TEMPLATE]).T
+    return np.asarray(places[0] + 1j * places[1])
+
+
+def _end(aligner: Aligner, pictures: Pictures, k: int, offset: Offset) -> npt.NDArray[np.complex128]:
+    """Return the landmarks to which the aligner comes from a window, in pixels of the picture."""
+
+    def view(frame: Matrix) -> Pixels:
+        return cut(pictures.pixels[k], frame, WINDOW, WINDOW)
+
+    return _landmarks(_inner(aligner.settle(offset.window(pictures.frames[k]), view, moved)))
+
+
+def _inner(frame: Matrix) -> Matrix:
+    """Return the crop's frame in a window's."""
+    return np.column_stack([frame[:, :2] / MARGIN, frame[:, 2] + 0.5 * (1 - 1 / MARGIN) * frame[:, :2].sum(1)])
+
+
+def train_aligner(
+    source: str | os.PathLike[str],
+    runs: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    limit: int | None = None,
+    epochs: int | None = None,
+    threads: int = 2,
+    seed: int = 1,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Train both stages on FairFace's training pictures and write them with their description.
+
+    Parameters
+    ----------
+    source : path
+        FairFace's label file, whose images lie beside it.
+    runs : path
+        Folder for the checkpoints; training goes on from those that are there.
+    folder : path
+        Where the aligner is written, such as ``models/aligner``.
+    limit : int, optional
+        Take only the first so many pictures, to try something out.
+    epochs : int, optional
+        Of each stage; by default those of `STAGES`.
+    threads, seed
+        As in `AlignerRun`.
+    progress : bool
+        Print a line an epoch.
+
+    Returns
+    -------
+    dict
+        The description, as written to ``aligner.json``.
+
+    Raises
+    ------
+    LabelerError
+        If the data cannot be read, a checkpoint is damaged, or the folder cannot be written.
+    """
+    detector = Detector.load()
+    pictures, _ = read_aligned_pictures(
+        picture_paths(source, read_fairface(source, "train")[:limit]),
+        STORED_SIDE,
+        "gray",
+        TEMPLATE,
+        lambda pixels: consensus_landmarks(pixels, detector),
+        progress=progress,
+    )
+    order = np.random.default_rng((seed, 0)).permutation(len(pictures))
+    count = min(VALIDATION, len(order) // 4)
+    validation, training = np.sort(order[:count]), np.sort(order[count:])
+    target = Path(folder)
+    files = {}
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name, stage in STAGES.items():
+            asked = replace(stage, epochs=epochs or stage.epochs)
+            run = AlignerRun(pictures, training, asked, Path(runs) / name, threads=threads, seed=seed)
+            content = aligner_bytes(run.train(progress=progress))
+            (target / f"{name}.onnx").write_bytes(content)
+            files[name] = {
+                "file": f"{name}.onnx",
+                "bytes": len(content),
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "epochs": asked.epochs,
+            }
+        about = {
+            "format": 1,
+            "name": "aligner",
+            "licence": PROVENANCE["fairface"]["licence"],
+            "source": "train-labelers aligner, from where YuNet's landmarks settle in FairFace's training pictures",
+            "training": {"data": [dict(PROVENANCE["fairface"]) | {"images": len(training)}], "seed": seed},
+            "files": files,
+        }
+        _write(about, target)
+        about["validation"] = repeatability(Aligner.load(target), pictures, validation, seed)
+        _write(about, target)
+    except OSError as error:
+        raise LabelerError(f"{error.filename}: cannot be written ({error.strerror}); choose another folder") from error
+    return about
+
+
+def _write(about: Mapping[str, Any], folder: Path) -> None:
+    (folder / DESCRIPTION).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
