@@ -23,8 +23,8 @@ MARGIN = 1.3
 
 DESCRIPTION = "aligner.json"
 STAGES = ("coarse", "fine")
-_FAR = 0.6
-_FINE_PASSES = 2
+_COARSE_FAR = 0.6
+_FINE_FAR = 0.05
 Place = TypeVar("Place")
 
 _OUTPUTS = ("pose",)
@@ -79,7 +79,7 @@ class Aligner:
     def settle(self, place: Place, view: Callable[[Place], Pixels], follow: Callable[[Place, Pose], Place]) -> Place:
         """Return where a face lies, from where it was seen, by looking at one window after the other.
 
-        The coarse pass is repeated where it moved the face far; there are always two fine ones, which settle it better.
+        Each network is asked once more where it moved the face far.
 
         Parameters
         ----------
@@ -95,13 +95,12 @@ class Aligner:
         ArithmeticError
             If a network gives no finite numbers.
         """
-        pose = _pose(self._coarse, view(place))
-        runners = [self._fine] * _FINE_PASSES
-        if abs(pose.shift) + abs(pose.factor - 1) > _FAR:
-            runners.insert(0, self._coarse)
-        place = follow(place, pose)
-        for runner in runners:
-            place = follow(place, _pose(runner, view(place)))
+        for runner, far in ((self._coarse, _COARSE_FAR), (self._fine, _FINE_FAR)):
+            for _ in range(2):
+                pose = _pose(runner, view(place))
+                place = follow(place, pose)
+                if abs(pose.shift) + abs(pose.factor - 1) < far:
+                    break
         return place
 
 

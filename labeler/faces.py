@@ -33,7 +33,7 @@ _LONGEST_SIDE = 2048
 _PYRAMID_FROM = 320
 _CANDIDATES = 3
 
-_SURE = 0.88
+_SURE = 0.85
 _HALVED_FROM = 1.8
 _CLOSE = 96
 _CLOSE_TARGET = tuple((_CLOSE * (0.5 + (x - 0.5) * 0.7), _CLOSE * (0.52 + (y - 0.535) * 0.7)) for x, y in TEMPLATE)
@@ -222,9 +222,9 @@ class _Needed:
     trusted: float
 
 
-_FIRST = _Needed(THRESHOLD, 0.6, 0.86)
+_FIRST = _Needed(THRESHOLD, 0.5, 0.75)
 _FIRST_TURNED = _Needed(0.5, 0.8, 1.0)
-_SECOND = _Needed(0.4, 0.8, 1.0)
+_SECOND = _Needed(0.4, 0.76, 0.83)
 _SECOND_TURNED = _Needed(0.4, 0.85, 1.0)
 
 
@@ -326,16 +326,17 @@ def _face(box: npt.NDArray[np.floating], landmarks: npt.NDArray[np.floating], sc
 def _look_closer(views: _Views, face: Face, networks: Networks, needed: _Needed) -> Face | None:
     """Return a face exactly where it lies, or None where one that is not trusted does not show again.
 
-    What is not sure must show in a window that is turned, scaled and shifted to it, and has its score from there.
+    What is not sure must show in a window that is turned, scaled and shifted to it, and has its score from there. A
+    trusted face that does not was led astray by the aligner and stays as it was seen.
     """
-    landmarks, score = _aligned(views, face.landmarks, networks.aligner), face.score
-    if score < _SURE:
-        matrix, _ = similarity(landmarks, _CLOSE_TARGET)
-        seen = _central(networks.detector.detect(views.sample(matrix, _CLOSE), needed.confirmed))
-        if seen is None and score < needed.trusted:
-            return None
-        score = score if seen is None else seen
-    return replace(face, landmarks=landmarks, score=score)
+    landmarks = _aligned(views, face.landmarks, networks.aligner)
+    if face.score >= _SURE:
+        return replace(face, landmarks=landmarks)
+    matrix, _ = similarity(landmarks, _CLOSE_TARGET)
+    score = _central(networks.detector.detect(views.sample(matrix, _CLOSE), needed.confirmed))
+    if score is not None:
+        return replace(face, landmarks=landmarks, score=score)
+    return face if face.score >= needed.trusted else None
 
 
 def _aligned(views: _Views, landmarks: Points, aligner: Aligner) -> Points:

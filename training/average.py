@@ -15,7 +15,7 @@ import torch
 from labeler.errors import LabelerError
 from training.networks import Labeler
 from training.sources import merged_sources
-from training.train import crop_logits
+from training.train import crop_logits, validation_row
 from training.trained import BEST, VALIDATION, Trained, answers, output_meaning
 
 
@@ -36,7 +36,7 @@ def average_runs(runs: Sequence[Trained], folder: str | os.PathLike[str]) -> dic
     Returns
     -------
     dict
-        The loss on the validation crops, ``loss``, and the accuracy of each attribute.
+        Of `training.train.validation_row`, on the validation crops.
 
     Raises
     ------
@@ -71,12 +71,7 @@ def average_runs(runs: Sequence[Trained], folder: str | os.PathLike[str]) -> dic
     except OSError as error:
         shutil.rmtree(target, ignore_errors=True)
         raise LabelerError(f"--out {target}: cannot be written ({error.strerror}); choose another folder") from error
-    found = {"loss": 0.0}
-    for name, labels in last.labels.items():
-        outputs, truth = torch.from_numpy(logits[name]), torch.from_numpy(labels)
-        found["loss"] += float(torch.nn.functional.cross_entropy(outputs, truth))
-        found[name] = float((outputs.argmax(dim=1) == truth).float().mean())
-    return found
+    return validation_row(logits, last.labels)
 
 
 def _check_alike(run: Trained, other: Trained) -> None:

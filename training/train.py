@@ -280,16 +280,10 @@ class Run:
         return crop_logits(ready, self.validation_crops)
 
     def _validate(self, logits: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, float]:
-        row: dict[str, float] = {}
-        loss = 0.0
-        for name in self.settings.names:
-            truth = torch.from_numpy(self.data.labels[name][self.validation])
-            outputs = torch.from_numpy(logits[name])
-            loss += float(nn.functional.cross_entropy(outputs, truth))
-            row[f"{name}_accuracy"] = float((outputs.argmax(dim=1) == truth).float().mean())
+        row = validation_row(logits, {name: self.data.labels[name][self.validation] for name in self.settings.names})
         if EXPECTED_AGE in logits and self.data.years is not None:
             row["age_mae"] = float(np.abs(logits[EXPECTED_AGE] - self.data.years[self.validation]).mean())
-        return {"validation_loss": loss, **row}
+        return row
 
     def _open(self) -> None:
         document = self.settings.to_document()
@@ -345,6 +339,16 @@ class Run:
             },
         }
         save_checkpoint(best, self.folder / BEST)
+
+
+def validation_row(logits: Mapping[str, npt.NDArray[np.float32]], labels: Mapping[str, Indices]) -> dict[str, float]:
+    """Return the sum of the attributes' cross entropies, ``validation_loss``, and the accuracy of each."""
+    row = {"validation_loss": 0.0}
+    for name, classes in labels.items():
+        outputs, truth = torch.from_numpy(logits[name]), torch.from_numpy(classes)
+        row["validation_loss"] += float(nn.functional.cross_entropy(outputs, truth))
+        row[f"{name}_accuracy"] = float((outputs.argmax(dim=1) == truth).float().mean())
+    return row
 
 
 def crop_logits(ready: Answers, crops: Pixels) -> dict[str, npt.NDArray[np.float32]]:

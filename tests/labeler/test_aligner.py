@@ -66,10 +66,11 @@ def settled(coarse: Says, fine: Says) -> list[Pose]:
     return aligner.settle(empty, lambda _: np.zeros((WINDOW, WINDOW), np.uint8), lambda poses, pose: [*poses, pose])
 
 
-def test_the_coarse_pass_is_repeated_where_it_moved_the_face_far_and_the_fine_one_always() -> None:
-    still, turned = (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, -1.0, 0.0)
-    assert len(settled(Says(still), Says(still, still))) == 3
-    assert len(settled(Says(turned, still), Says(still, still))) == 4
+def test_each_network_is_asked_once_more_where_it_moved_the_face_far() -> None:
+    still, turned, moved = (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, -1.0, 0.0), (0.1, 0.0, 1.0, 0.0)
+    assert len(settled(Says(still), Says(still))) == 2
+    assert len(settled(Says(moved), Says(moved, still))) == 3
+    assert len(settled(Says(turned, turned), Says(moved, moved))) == 4
 
 
 @pytest.mark.parametrize("answer", [(np.nan, 0.0, 1.0, 0.0), (0.0, 0.0, np.inf, 0.0), (0.0, 0.0, 0.0, 0.0)])

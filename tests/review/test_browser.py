@@ -6,11 +6,11 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import axe
 from tests.review.desk import Desk, Hand, Person, Server
 
 if TYPE_CHECKING:
@@ -251,12 +251,9 @@ def test_two_people_settle_their_differences_on_the_page(desk: Desk, server: Ser
     assert desk.rows("SELECT gender, by FROM answers WHERE annotator = 'adjudicated'") == [("female", "Anna")]
 
 
-def _violations(page: Page) -> list[Any]:
-    pytest.importorskip("axe_core_python", reason="axe-core-python is not installed")
-    axe = resources.files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-    found = page.evaluate("source => { (0, eval)(source); return axe.run(document) }", axe)
-    assert len(found["passes"]) > 10
-    return [(v["id"], [node["html"] for node in v["nodes"]][:3]) for v in found["violations"]]
+def _violations(page: Page) -> list[tuple[str, list[str]]]:
+    found = page.evaluate("source => { (0, eval)(source); return axe.run(document) }", axe.script())
+    return axe.violations(found, least=10)
 
 
 @pytest.mark.parametrize(("scheme", "width", "height"), [("light", 1280, 800), ("dark", 360, 740)])
