@@ -224,7 +224,7 @@ class _Needed:
 
 _FIRST = _Needed(THRESHOLD, 0.5, 0.75)
 _FIRST_TURNED = _Needed(0.5, 0.8, 1.0)
-_SECOND = _Needed(0.4, 0.76, 0.83)
+_SECOND = _Needed(0.4, 0.8, 0.83)
 _SECOND_TURNED = _Needed(0.4, 0.85, 1.0)
 
 
