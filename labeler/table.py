@@ -272,9 +272,11 @@ class Rows:
             wanted = pa.schema([plain.field(name) for name in names])
             try:
                 file = self._open(path)
-                for batch in file.iter_batches(ROW_GROUP_ROWS, columns=names, use_threads=False):
-                    arrays = [_as(batch.column(item.name), item.type) for item in wanted]
-                    yield pa.RecordBatch.from_arrays(arrays, schema=wanted)
+                # Asked for all at once, pyarrow keeps the buffers of the row groups that it has read.
+                for group in range(file.num_row_groups):
+                    for batch in file.iter_batches(ROW_GROUP_ROWS, row_groups=[group], columns=names, use_threads=False):
+                        arrays = [_as(batch.column(item.name), item.type) for item in wanted]
+                        yield pa.RecordBatch.from_arrays(arrays, schema=wanted)
             except (pa.ArrowException, OSError) as error:
                 raise _damaged(path, error) from error
 
