@@ -274,7 +274,9 @@ class Rows:
                 file = self._open(path)
                 # Asked for all at once, pyarrow keeps the buffers of the row groups that it has read.
                 for group in range(file.num_row_groups):
-                    for batch in file.iter_batches(ROW_GROUP_ROWS, row_groups=[group], columns=names, use_threads=False):
+                    for batch in file.iter_batches(
+                        ROW_GROUP_ROWS, row_groups=[group], columns=names, use_threads=False
+                    ):
                         arrays = [_as(batch.column(item.name), item.type) for item in wanted]
                         yield pa.RecordBatch.from_arrays(arrays, schema=wanted)
             except (pa.ArrowException, OSError) as error:

@@ -7,9 +7,7 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,7 +28,7 @@ from training.augment import Augmentation, disturbed_pixels
 from training.batches import Batch, channels_first, in_background
 from training.consensus import consensus_landmarks
 from training.datasets import read_fairface
-from training.export import OPSET
+from training.export import exported
 from training.networks import Convolution, Labeler, NormaliseContrast, ResidualBlock
 from training.parallel import Replicas
 from training.pictures import Matrix, Pictures, Pixels, cut, read_aligned_pictures
@@ -329,20 +327,7 @@ class OneWindow(nn.Module):
 
 def aligner_bytes(network: nn.Module) -> bytes:
     """Return a network as an ONNX file; the same weights give the same bytes."""
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "aligner.onnx"
-        # The newer exporter writes the paths of this machine's source files into the graph.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(
-            OneWindow(network).eval(),
-            (torch.zeros(WINDOW, WINDOW, dtype=torch.uint8),),
-            path,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-        )
-        return path.read_bytes()
+    return exported(OneWindow(network), torch.zeros(WINDOW, WINDOW, dtype=torch.uint8), INPUT, [OUTPUT])
 
 
 def repeatability(aligner: Aligner, pictures: Pictures, chosen: Indices, seed: int) -> dict[str, Any]:

@@ -63,19 +63,50 @@ def onnx_bytes(answers: Answers, channels: int, height: int, width: int) -> byte
     The same weights give the same bytes.
     """
     names = output_names(answers)
+    return exported(
+        InOrder(answers, names),
+        torch.zeros(2, channels, height, width),
+        INPUT,
+        names,
+        {name: {0: "n"} for name in (INPUT, *names)},
+    )
+
+
+def exported(
+    network: nn.Module,
+    example: Tensor,
+    entrance: str,
+    outputs: Sequence[str],
+    dynamic_axes: Mapping[str, Mapping[int, str]] | None = None,
+) -> bytes:
+    """Return a network of one input as an ONNX file; the same weights give the same bytes.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        What is written, as it is in use.
+    example : torch.Tensor
+        An input of the shape and kind that it takes.
+    entrance : str
+        The input's name.
+    outputs : sequence of str
+        The outputs' names, in order.
+    dynamic_axes : mapping, optional
+        The axes that may have any length, by the name of the input or output.
+    """
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ONNX_FILE
         # The newer exporter writes the paths of this machine's source files into the graph.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            InOrder(answers, names).eval(),
-            (torch.zeros(2, channels, height, width),),
+            network.eval(),
+            (example,),
             path,
             dynamo=False,
             opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=names,
-            dynamic_axes={name: {0: "n"} for name in (INPUT, *names)},
+            input_names=[entrance],
+            output_names=list(outputs),
+            dynamic_axes={name: dict(axes) for name, axes in (dynamic_axes or {}).items()},
         )
         return path.read_bytes()
 
