@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import queue
+import sys
 import threading
 import time
 from collections import deque
@@ -21,6 +22,10 @@ GIVEN_UP = "given up"
 """The name of a thread that may never end; a process that has one must not wait for its threads."""
 
 _LOOK_AFTER = 0.5
+_SWITCH = 0.0001
+"""Seconds after which a thread that comes out of native code is given the interpreter. It comes out several times an
+image, and at Python's own 5 ms the cores wait for each other."""
+
 _PATIENCE = 5.0
 
 
@@ -120,7 +125,9 @@ class Crew(Generic[Item, Result, Gathered]):
     def run(self, groups: Iterable[tuple[Sequence[Item], Beside]]) -> Iterator[tuple[Gathered | None, Beside]]:
         """Yield what each group of items came to, in order (None for an empty one), and what was given beside it."""
         waiting: deque[tuple[Job[Item, Result, Gathered], Beside]] = deque()
+        interval = sys.getswitchinterval()
         try:
+            sys.setswitchinterval(_SWITCH)
             for _ in range(self._workers):
                 self._hire(None)
             for items, beside in groups:
@@ -139,6 +146,7 @@ class Crew(Generic[Item, Result, Gathered]):
             for _ in range(self._workers):
                 self._queue.put(None)
             self._part()
+            sys.setswitchinterval(interval)
 
     def _part(self) -> None:
         """Wait for the threads to end: the interpreter must not take itself down under native code."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -36,6 +37,13 @@ def test_results_come_in_order_and_only_so_many_jobs_are_under_way() -> None:
         assert beside == k
         assert squares == ([k * k, (k + 1) * (k + 1)] if k % 3 else None)
         assert len(taken) <= k + 10
+
+
+def test_the_interpreter_switches_faster_only_while_a_crew_is_at_work() -> None:
+    before = sys.getswitchinterval()
+    for _ in crew(2).run(([k], None) for k in range(4)):
+        assert sys.getswitchinterval() < before
+    assert sys.getswitchinterval() == before
 
 
 def test_an_error_of_a_worker_is_raised_where_the_results_are_read() -> None:
