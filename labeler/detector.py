@@ -57,6 +57,11 @@ class Faces:
         """Return the number of faces."""
         return len(self.scores)
 
+    def holding(self, x: float, y: float) -> npt.NDArray[np.bool_]:
+        """Return which faces' boxes hold a place, shape (n,)."""
+        start, size = self.boxes[:, :2], self.boxes[:, 2:]
+        return np.asarray(np.all((start <= (x, y)) & (start + size >= (x, y)), axis=1))
+
     def scaled(self, factor: float) -> Faces:
         """Return the faces in the pixels of a picture that is `factor` times as large."""
         return Faces(self.boxes * np.float32(factor), self.landmarks * np.float32(factor), self.scores)

@@ -366,8 +366,7 @@ def _from_window(shape: Plane, matrix: Points) -> Points:
 
 def _central(faces: Faces) -> float | None:
     """Return the best score of a face whose box holds the middle of the window, if one does."""
-    start, size = faces.boxes[:, :2], faces.boxes[:, 2:]
-    holds = np.all((start <= _CLOSE / 2) & (start + size >= _CLOSE / 2), axis=1)
+    holds = faces.holding(_CLOSE / 2, _CLOSE / 2)
     return float(faces.scores[holds].max()) if holds.any() else None
 
 

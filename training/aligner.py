@@ -105,6 +105,9 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
 """The first pass brings a face near from any turn, the second makes it exact."""
 
 
+INNER = Pose(0j, 1 / MARGIN + 0j)
+"""Leads from the frame of a window to that of the crop in its middle."""
+
 NEAR = Offsets(45.0, 0.25, 0.12, 1.0)
 """How far off the windows start by which the aligner is judged."""
 
@@ -157,11 +160,8 @@ class Offset:
 
     def window(self, frame: Matrix) -> Matrix:
         """Return the window's frame, as in `training.pictures.Pictures.frames`, given the crop's."""
-        factor = MARGIN * math.exp(self.size)
-        cosine, sine = factor * math.cos(self.turn), factor * math.sin(self.turn)
-        turn = np.array([[cosine, -sine], [sine, cosine]])
-        shift = np.array([self.right, self.down]) + 0.5 - turn @ [0.5, 0.5]
-        return np.column_stack([frame[:, :2] @ turn, frame[:, :2] @ shift + frame[:, 2]])
+        factor = MARGIN * math.exp(self.size) * complex(math.cos(self.turn), math.sin(self.turn))
+        return moved(frame, Pose(complex(self.right, self.down), factor))
 
     @property
     def pose(self) -> Pose:
@@ -365,12 +365,7 @@ def _end(aligner: Aligner, pictures: Pictures, k: int, offset: Offset) -> npt.ND
     def view(frame: Matrix) -> Pixels:
         return cut(pictures.pixels[k], frame, WINDOW, WINDOW)
 
-    return _landmarks(_inner(aligner.settle(offset.window(pictures.frames[k]), view, moved)))
-
-
-def _inner(frame: Matrix) -> Matrix:
-    """Return the crop's frame in a window's."""
-    return np.column_stack([frame[:, :2] / MARGIN, frame[:, 2] + 0.5 * (1 - 1 / MARGIN) * frame[:, :2].sum(1)])
+    return _landmarks(moved(aligner.settle(offset.window(pictures.frames[k]), view, moved), INNER))
 
 
 def train_aligner(

@@ -81,6 +81,5 @@ def turned_on(landmarks: npt.ArrayLike) -> Points:
 
 def _central(faces: Faces) -> Points | None:
     """Return the landmarks of the best face whose box holds the middle of the window, if one does."""
-    start, size = faces.boxes[:, :2], faces.boxes[:, 2:]
-    holds = np.all((start <= WINDOW / 2) & (start + size >= WINDOW / 2), axis=1)
+    holds = faces.holding(WINDOW / 2, WINDOW / 2)
     return faces.landmarks[int(np.argmax(holds))].astype(np.float64) if holds.any() else None

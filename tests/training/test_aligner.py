@@ -45,7 +45,9 @@ def test_following_the_pose_of_a_window_leads_back_to_the_face(pictures: Picture
     frame = pictures.frames[0]
     for _ in range(50):
         offset = training.draw_offset((training.Offsets(180.0, 0.4, 0.2, 0.7),), rng)
-        assert training._inner(training.moved(offset.window(frame), offset.pose)) == pytest.approx(frame, abs=1e-6)
+        assert training.moved(training.moved(offset.window(frame), offset.pose), training.INNER) == pytest.approx(
+            frame, abs=1e-6
+        )
 
 
 def test_a_pose_says_where_the_crop_lies_in_the_window() -> None:
