@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import click
@@ -15,11 +16,12 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from labeler.crew import Clock
-from labeler.decode import Limits, Pixels, check, decode, decode_checked, quiet_decoders, reduction_to
+from labeler.decode import Limits, Picture, Pixels, check, decode, decode_checked, quiet_decoders
 from labeler.faces import Cropper, align
+from labeler.header import Header
 from labeler.pack import Pack, models_folder, session
 from labeler.pipeline import Options, label_store
-from labeler.prepare import Preparer, content_hash
+from labeler.prepare import Preparer, content_hash, look
 from labeler.store import Entry
 from labeler.table import read
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
@@ -90,18 +92,21 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     return used, time.monotonic() - started
 
 
+def decoder(content: bytes, header: Header) -> Callable[[int], AbstractContextManager[Picture]]:
+    """Return what decodes a file at a reduction, without a bound on memory."""
+    return lambda reduction: nullcontext(decode_checked(content, header, reduction))
+
+
 def parts_alone(store: Path, pack: Pack, cropper: Cropper) -> float:
     """Return the CPU seconds of decode, face and classification of a store's files, each alone, one thread."""
     contents = [path.read_bytes() for path in sorted(store.iterdir())]
-    preparer = Preparer(store, cropper, Limits())
     headers = [check(content, Limits()) for content in contents]
-    reductions = [reduction_to(header, preparer.least) for header in headers]
     total = 0.0
     crops = []
-    for content, header, reduction in zip(contents, headers, reductions, strict=True):
+    for content, header in zip(contents, headers, strict=True):
+        decoded = decoder(content, header)
         started = time.process_time()
-        picture = decode_checked(content, header, reduction)
-        _, crop = cropper.crop(picture.pixels)
+        crop = look(header, cropper, decoded).crop
         total += time.process_time() - started
         if crop is not None:
             crops.append(crop)

@@ -25,6 +25,8 @@ DESCRIPTION = "aligner.json"
 STAGES = ("coarse", "fine")
 _COARSE_FAR = 0.6
 _FINE_FAR = 0.05
+_NEAR = 0.1
+_NEARBY = 0.3
 Place = TypeVar("Place")
 
 _OUTPUTS = ("pose",)
@@ -76,10 +78,19 @@ class Aligner:
         (coarse, first), (fine, second) = (described_session(place, DESCRIPTION, name) for name in STAGES)
         return cls(coarse, fine, hashlib.sha256((first + second).encode()).hexdigest())
 
-    def settle(self, place: Place, view: Callable[[Place], Pixels], follow: Callable[[Place, Pose], Place]) -> Place:
+    def settle(
+        self,
+        place: Place,
+        view: Callable[[Place], Pixels],
+        follow: Callable[[Place, Pose], Place],
+        *,
+        upright: bool = False,
+    ) -> Place:
         """Return where a face lies, from where it was seen, by looking at one window after the other.
 
-        Each network is asked once more where it moved the face far.
+        The coarse network is asked first, then the fine one, each once more where it moved the face far. What seems to
+        stand upright is shown to the fine one alone, and where this moves it little that is all: upside down or far
+        turned it would be moved far, and again the second time.
 
         Parameters
         ----------
@@ -89,19 +100,35 @@ class Aligner:
             Gives the window of a place: gray, shape (`WINDOW`, `WINDOW`), uint8.
         follow : callable
             Gives the place to which a pose seen in the window of a place leads.
+        upright : bool
+            Whether the detector was sure of the face, as it seldom is of those that are turned.
 
         Raises
         ------
         ArithmeticError
             If a network gives no finite numbers.
         """
+        if upright:
+            first = _pose(self._fine, view(place))
+            nearer = follow(place, first)
+            if _distance(first) < _NEAR:
+                return nearer
+            if _distance(first) < _NEARBY:
+                second = _pose(self._fine, view(nearer))
+                if _distance(second) < _NEAR:
+                    return follow(nearer, second)
         for runner, far in ((self._coarse, _COARSE_FAR), (self._fine, _FINE_FAR)):
             for _ in range(2):
                 pose = _pose(runner, view(place))
                 place = follow(place, pose)
-                if abs(pose.shift) + abs(pose.factor - 1) < far:
+                if _distance(pose) < far:
                     break
         return place
+
+
+def _distance(pose: Pose) -> float:
+    """Return how far a pose moves a face, in windows and sizes of the face together."""
+    return abs(pose.shift) + abs(pose.factor - 1)
 
 
 def _pose(runner: onnxruntime.InferenceSession, window: Pixels) -> Pose:

@@ -52,7 +52,10 @@ def brightness_jumps(pixels: Pixels, subsampling: str, reduction: int = 1) -> bo
     columns = -(-pixels.shape[1] // width)
     if columns < _FEWEST_COLUMNS or edges.shape[1] < 3:
         return False
-    stair = _clearest(_jumps(edges, width), columns)
+    jumps = _jumps(edges, width)
+    if not _many(jumps, columns):
+        return False
+    stair = _clearest(jumps, columns)
     short = max(2, columns // 8)
     inside = short <= stair.column <= columns - short
     if inside and not (stair.contrast >= _CONTRAST and min(stair.shares) >= _LEAST_SHARE):
@@ -83,6 +86,12 @@ def _jumps(edges: Floats, width: int) -> Floats:
     starts = np.arange(0, jumps.shape[1], width)
     counts = np.diff(np.append(starts, jumps.shape[1])).astype(np.float32)
     return np.asarray(np.add.reduceat(jumps, starts, axis=1) / counts, np.float32)
+
+
+def _many(jumps: Floats, columns: int) -> bool:
+    """Tell whether two neighbouring edges have as many units that jump as a stair needs, which few pictures have."""
+    counts = np.count_nonzero(np.abs(jumps) >= _LEVELS[0], axis=1)
+    return bool((counts[1:] + counts[:-1]).max() >= _CONTRAST * columns)
 
 
 class _Stair(NamedTuple):

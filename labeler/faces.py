@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import functools
 import math
 from collections.abc import Sequence
@@ -16,17 +17,19 @@ from labeler.decode import Pixels, to_gray
 from labeler.detector import THRESHOLD, Detector, Faces
 from labeler.pack import Manifest
 
-PREPROCESSING_VERSION = "4"
+PREPROCESSING_VERSION = "5"
 """Changes whenever the same file would give another crop; kept in the label table."""
 
 MIN_FACE = 1 / 8
 """Share of the picture's shorter side that a face fills at least, for the first look."""
 
+FACE_PIXELS = 16
+"""Side, in the picture of the first look, of the smallest face sought."""
+
 TEMPLATE = ((0.29, 0.318), (0.71, 0.318), (0.5, 0.556), (0.317, 0.75), (0.683, 0.75))
 """The framing of our own packs: eyes 0.42 of the width apart, so that the frame stays inside FairFace's pictures. The
 shape is the median of the landmarks on FairFace's training pictures, made symmetric."""
 
-_FACE_PIXELS = 16
 _SECOND_ZOOM = 4
 _LARGEST_ZOOM = 2.0
 _LONGEST_SIDE = 2048
@@ -34,11 +37,34 @@ _PYRAMID_FROM = 320
 _CANDIDATES = 3
 
 _SURE = 0.85
+_SEEN_AGAIN = 0.75
 _HALVED_FROM = 1.8
 _CLOSE = 96
 _CLOSE_TARGET = tuple((_CLOSE * (0.5 + (x - 0.5) * 0.7), _CLOSE * (0.52 + (y - 0.535) * 0.7)) for x, y in TEMPLATE)
 Points = npt.NDArray[np.float64]
 Plane = npt.NDArray[np.complex128]
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Turn, scale and shift in the plane, in complex numbers: a place z comes to ``factor * z + shift``."""
+
+    factor: complex
+    shift: complex
+
+    @property
+    def matrix(self) -> Points:
+        """The same as an affine matrix, shape (2, 3)."""
+        (a, b), (x, y) = (self.factor.real, self.factor.imag), (self.shift.real, self.shift.imag)
+        return np.array([[a, -b, x], [b, a, y]])
+
+    def after(self, first: Similarity) -> Similarity:
+        """Return what does another similarity first and then this one."""
+        return Similarity(self.factor * first.factor, self.factor * first.shift + self.shift)
+
+    def back(self, places: Plane) -> Plane:
+        """Return the places, shape (n,), that come to the given ones."""
+        return (places - self.shift) / self.factor
 
 
 @dataclass(frozen=True)
@@ -65,8 +91,7 @@ class Face:
     @property
     def roll(self) -> float:
         """How far the face is turned in the picture's plane, in degrees clockwise, -180 to 180."""
-        matrix = similarity(self.landmarks, np.array(TEMPLATE))[0]
-        return -math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
+        return -math.degrees(cmath.phase(fit(self.landmarks, TEMPLATE)[0].factor))
 
 
 @dataclass(frozen=True)
@@ -148,13 +173,94 @@ class Cropper:
 
     def crop(self, pixels: Pixels) -> tuple[Finding | None, Pixels | None]:
         """Return what the search found (None for whole pictures) and the crop (None without a face)."""
-        width, height, colour = self.manifest.width, self.manifest.height, self.manifest.colour
         if self.networks is None:
-            return None, whole_crop(pixels, width, height, colour)
-        finding = find(pixels, self.networks, self.min_face)
-        if finding.face is None:
-            return finding, None
-        return finding, align(pixels, finding.face.landmarks, self.manifest.framing.points, width, height, colour)
+            return None, self.whole(pixels)
+        return self.search(pixels, self.glance(pixels))
+
+    def whole(self, pixels: Pixels) -> Pixels:
+        """Return the whole picture as the crop."""
+        return whole_crop(pixels, self.manifest.width, self.manifest.height, self.manifest.colour)
+
+    def glance(self, pixels: Pixels) -> Glimpse:
+        """Take the first look at a picture, perhaps a reduced one, where faces are to be found."""
+        assert self.networks is not None
+        return glance(pixels, self.networks.detector, self.min_face)
+
+    def search(self, pixels: Pixels, glimpse: Glimpse) -> tuple[Finding, Pixels | None]:
+        """Return what is found after a first look, and the crop, if there is a face.
+
+        Parameters
+        ----------
+        pixels : numpy.ndarray
+            As in `find`; the picture of the first look, or a finer one of the same.
+        glimpse : Glimpse
+            The first look, in the pixels of this picture.
+        """
+        assert self.networks is not None
+        finding = _search(pixels, glimpse, self.networks, self.min_face)
+        return finding, None if finding.face is None else self.cut(pixels, finding.face.landmarks)
+
+    def cut(self, pixels: Pixels, landmarks: npt.ArrayLike) -> Pixels:
+        """Return the crop of a face whose landmarks are known."""
+        manifest = self.manifest
+        return align(pixels, landmarks, manifest.framing.points, manifest.width, manifest.height, manifest.colour)
+
+    def fineness(self, landmarks: npt.ArrayLike) -> float:
+        """Return how many pixels of its picture a face has for a pixel of the crop, along each side."""
+        manifest = self.manifest
+        target = np.array(manifest.framing.points) * (manifest.width, manifest.height)
+        return 1 / abs(fit(landmarks, target)[0].factor)
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """The first look at a picture.
+
+    Parameters
+    ----------
+    small : numpy.ndarray
+        The picture as it was looked at, RGB.
+    scale : float
+        Its size over that of the picture.
+    faces : Faces
+        What was seen in it, in its own pixels.
+    sure : Face or None
+        The largest face, in pixels of the picture, where its score leaves no doubt.
+    """
+
+    small: Pixels
+    scale: float
+    faces: Faces
+    sure: Face | None
+
+    @classmethod
+    def of(cls, small: Pixels, scale: float, faces: Faces) -> Glimpse:
+        """Return a look at which some faces were seen."""
+        sure = None
+        if len(faces):
+            largest = int(np.argmax(faces.boxes[:, 2] * faces.boxes[:, 3]))
+            if faces.scores[largest] >= _SURE:
+                sure = _seen(faces, largest, scale)
+        return cls(small, scale, faces, sure)
+
+    def enlarged(self, factor: int) -> Glimpse:
+        """Return the same look at a picture that is so many times as large."""
+        return Glimpse.of(self.small, self.scale / factor, self.faces)
+
+
+def glance(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Glimpse:
+    """Look at a picture, reduced until the smallest face sought has 16 pixels.
+
+    Parameters
+    ----------
+    pixels, min_face
+        As in `find`.
+    detector : Detector
+        The detector.
+    """
+    scale = min(1.0, _scale(pixels, min_face))
+    small = _resized(pixels, scale)
+    return Glimpse.of(small, scale, _detect(small, detector))
 
 
 def find(pixels: Pixels, networks: Networks, min_face: float = MIN_FACE) -> Finding:
@@ -174,21 +280,35 @@ def find(pixels: Pixels, networks: Networks, min_face: float = MIN_FACE) -> Find
     min_face : float
         Smallest face sought first, as a share of the picture's shorter side, above 0 and up to 1.
     """
-    first = min(1.0, _scale(pixels, min_face))
+    return _search(pixels, glance(pixels, networks.detector, min_face), networks, min_face)
+
+
+def search(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Faces:
+    """Return every face that the first look of `find` sees, in pixels of the picture, best first."""
+    seen = glance(pixels, detector, min_face)
+    return seen.faces.scaled(1 / seen.scale)
+
+
+def _search(pixels: Pixels, glimpse: Glimpse, networks: Networks, min_face: float) -> Finding:
+    """Find what `find` finds, after its first look."""
+    face = glimpse.sure
+    if face is not None:
+        views = _Views(pixels, glimpse.small, glimpse.scale)
+        return Finding(len(glimpse.faces), replace(face, landmarks=_aligned(views, face, networks.aligner)))
     second = min(_LARGEST_ZOOM, _scale(pixels, min_face / _SECOND_ZOOM))
-    finding = _look(pixels, first, networks, _FIRST, _FIRST_TURNED)
-    if finding.face is None and second > first:
-        finding = _look(pixels, second, networks, _SECOND, _SECOND_TURNED)
+    finding = _look(pixels, glimpse, networks, _FIRST, _FIRST_TURNED)
+    if finding.face is None and second > glimpse.scale:
+        small = _resized(pixels, second)
+        closer = Glimpse.of(small, second, _detect(small, networks.detector, _SECOND.threshold))
+        finding = _look(pixels, closer, networks, _SECOND, _SECOND_TURNED)
     return finding
 
 
-def _look(pixels: Pixels, scale: float, networks: Networks, upright: _Needed, turned: _Needed) -> Finding:
-    """Look at a picture at one scale: upright, and where that shows no sure face, in its turns, the best first."""
-    small = _resized(pixels, scale)
-    best = _largest(
-        _Views(pixels, small, scale), _detect(small, networks.detector, upright.threshold), networks, upright
-    )
-    if best.face is not None and best.face.score >= _SURE:
+def _look(pixels: Pixels, seen: Glimpse, networks: Networks, upright: _Needed, turned: _Needed) -> Finding:
+    """Judge a look at a picture, and where it shows no sure face, look at its turns, the best first."""
+    small, scale = seen.small, seen.scale
+    best = _largest(_Views(pixels, small, scale), seen.faces, networks, upright)
+    if best.face is not None and best.face.score >= _SEEN_AGAIN:
         return best
     others = [(turn, _detect(np.rot90(small, turn), networks.detector, turned.threshold)) for turn in (1, 3, 2)]
     for turn, faces in sorted(others, key=lambda item: -item[1].scores.max(initial=0)):
@@ -198,7 +318,7 @@ def _look(pixels: Pixels, scale: float, networks: Networks, upright: _Needed, tu
             continue
         height, width = pixels.shape[:2]
         best = Finding(finding.count, _turned_back(finding.face, turn, width, height))
-        if finding.face.score >= _SURE:
+        if finding.face.score >= _SEEN_AGAIN:
             break
     return best
 
@@ -236,22 +356,24 @@ class _Views:
     small: Pixels
     scale: float
 
-    def sample(self, matrix: Points, side: int) -> Pixels:
+    def sample(self, way: Similarity, side: int) -> Pixels:
         """Return a square view in colour; black outside."""
-        if self._fine_enough(matrix):
-            return sample(self.small, self._reduced(matrix), side, side, border=cv2.BORDER_CONSTANT, finest=1)
-        return sample(self.large, matrix, side, side, border=cv2.BORDER_CONSTANT, finest=1)
+        source, way = (self.small, self._reduced(way)) if self._fine_enough(way) else (self.large, way)
+        return sample(source, way.matrix, side, side, border=cv2.BORDER_CONSTANT, finest=1)
 
-    def gray(self, matrix: Points, side: int) -> Pixels:
+    def gray(self, way: Similarity, side: int) -> Pixels:
         """Return a square view in gray; outside as `align`."""
-        if not self._fine_enough(matrix):
-            return to_gray(sample(self.large, matrix, side, side, finest=1))
+        if not self._fine_enough(way):
+            return sample(self.large, way.matrix, side, side, finest=1, gray=True)
         # Several views of one face follow each other: what they share is made once.
-        halved = self.scale / abs(_factor(matrix)) >= _HALVED_FROM
+        halved = self.scale / abs(way.factor) >= _HALVED_FROM
+        way = self._reduced(way)
+        if halved:
+            way = Similarity(2 * way.factor, way.shift)
+        # OpenCV counts from the middle of the first pixel.
+        way = Similarity(way.factor, way.shift + _MIDDLE * (way.factor - 1))
         source = self._half_gray if halved else self._small_gray
-        forward = self._reduced(matrix) * ((2, 2, 1) if halved else (1, 1, 1))
-        forward[:, 2] += 0.5 * (forward[:, 0] + forward[:, 1]) - 0.5
-        view = cv2.warpAffine(source, forward, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        view = cv2.warpAffine(source, way.matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(view, np.uint8)
 
     @functools.cached_property
@@ -266,25 +388,19 @@ class _Views:
     def _small_gray(self) -> Pixels:
         return to_gray(self.small)
 
-    def _fine_enough(self, matrix: Points) -> bool:
+    def _fine_enough(self, way: Similarity) -> bool:
         """Return whether the smaller picture has a pixel for each of a view's."""
-        return self.scale <= 1 <= self.scale / abs(_factor(matrix))
+        return self.scale <= 1 <= self.scale / abs(way.factor)
 
-    def _reduced(self, matrix: Points) -> Points:
-        """Return a view's matrix from the picture as one from the smaller picture."""
-        return matrix / (self.scale, self.scale, 1)
-
-
-def search(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Faces:
-    """Return every face that the first look of `find` sees, in pixels of the picture, best first."""
-    scale = min(1.0, _scale(pixels, min_face))
-    return _detect(_resized(pixels, scale), detector).scaled(1 / scale)
+    def _reduced(self, way: Similarity) -> Similarity:
+        """Return the way from the picture to a view as one from the smaller picture."""
+        return Similarity(way.factor / self.scale, way.shift)
 
 
 def _scale(pixels: Pixels, min_face: float) -> float:
     """Return the scale of a look; where it reduces, by a whole number, for such averaging is six times as fast."""
     rows, columns = pixels.shape[:2]
-    scale = min(_FACE_PIXELS / min_face / min(rows, columns), _LONGEST_SIDE / max(rows, columns))
+    scale = min(FACE_PIXELS / min_face / min(rows, columns), _LONGEST_SIDE / max(rows, columns))
     return float(scale) if scale >= 1 else 1.0 / round(1 / scale)
 
 
@@ -309,18 +425,17 @@ def _largest(views: _Views, faces: Faces, networks: Networks, needed: _Needed) -
     """Return the largest face that holds when looked at closer, and how many faces are left with it."""
     largest_first = np.argsort(-faces.boxes[:, 2] * faces.boxes[:, 3], kind="stable")
     for rejected, k in enumerate(largest_first[:_CANDIDATES]):
-        coarse = _face(faces.boxes[k] / views.scale, faces.landmarks[k] / views.scale, float(faces.scores[k]))
-        face = _look_closer(views, coarse, networks, needed)
+        face = _look_closer(views, _seen(faces, int(k), views.scale), networks, needed)
         if face is not None:
             return Finding(len(faces) - rejected, face)
     return Finding(0, None)
 
 
-def _face(box: npt.NDArray[np.floating], landmarks: npt.NDArray[np.floating], score: float) -> Face:
-    """Return a detection as a face."""
-    left, top, width, height = box.tolist()
-    points = landmarks.astype(np.float64)
-    return Face((left, top, width, height), points, score, frontality(points))
+def _seen(faces: Faces, k: int, scale: float) -> Face:
+    """Return one of the faces seen in a picture that was resized by a scale."""
+    left, top, width, height = (faces.boxes[k] / scale).tolist()
+    points = faces.landmarks[k].astype(np.float64) / scale
+    return Face((left, top, width, height), points, float(faces.scores[k]), frontality(points))
 
 
 def _look_closer(views: _Views, face: Face, networks: Networks, needed: _Needed) -> Face | None:
@@ -329,39 +444,31 @@ def _look_closer(views: _Views, face: Face, networks: Networks, needed: _Needed)
     What is not sure must show in a window that is turned, scaled and shifted to it, and has its score from there. A
     trusted face that does not was led astray by the aligner and stays as it was seen.
     """
-    landmarks = _aligned(views, face.landmarks, networks.aligner)
+    landmarks = _aligned(views, face, networks.aligner)
     if face.score >= _SURE:
         return replace(face, landmarks=landmarks)
-    matrix, _ = similarity(landmarks, _CLOSE_TARGET)
-    score = _central(networks.detector.detect(views.sample(matrix, _CLOSE), needed.confirmed))
+    window = views.sample(fit(landmarks, _CLOSE_TARGET)[0], _CLOSE)
+    score = _central(networks.detector.detect(window, needed.confirmed))
     if score is not None:
         return replace(face, landmarks=landmarks, score=score)
     return face if face.score >= needed.trusted else None
 
 
-def _aligned(views: _Views, landmarks: Points, aligner: Aligner) -> Points:
+def _aligned(views: _Views, face: Face, aligner: Aligner) -> Points:
     """Return a face's landmarks, shape (5, 2), as `TEMPLATE` lies where the aligner sees the face."""
 
-    def view(matrix: Points) -> Pixels:
-        return views.gray(matrix, WINDOW)
+    def view(way: Similarity) -> Pixels:
+        return views.gray(way, WINDOW)
 
-    matrix = aligner.settle(similarity(landmarks, _ALIGNER_TARGET)[0], view, _followed)
-    return _from_window(_ALIGNER_SHAPE, matrix)
+    start = fit(face.landmarks, _ALIGNER_TARGET)[0]
+    way = aligner.settle(start, view, _followed, upright=face.score >= _SURE)
+    return _points(way.back(_ALIGNER_PLACES))
 
 
-def _followed(matrix: Points, pose: Pose) -> Points:
-    """Return the matrix from the picture to the window to which a pose leads, given that to its own window."""
+def _followed(way: Similarity, pose: Pose) -> Similarity:
+    """Return the way from the picture to the window to which a pose leads, given that to its own window."""
     factor = 1 / pose.factor
-    turn = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
-    shift = complex(matrix[0, 2], matrix[1, 2]) - WINDOW * (_MIDDLE + pose.shift)
-    shift = factor * shift + WINDOW * _MIDDLE
-    return np.column_stack([turn @ matrix[:, :2], (shift.real, shift.imag)])
-
-
-def _from_window(shape: Plane, matrix: Points) -> Points:
-    """Return the points of a shape about a window's middle, in windows, in the picture."""
-    seen = WINDOW * (_MIDDLE + shape)
-    return _points((seen - complex(matrix[0, 2], matrix[1, 2])) / _factor(matrix))
+    return Similarity(factor, WINDOW * (_MIDDLE - factor * (_MIDDLE + pose.shift))).after(way)
 
 
 def _central(faces: Faces) -> float | None:
@@ -388,6 +495,12 @@ def _turn_back(points: Points, turn: int, width: int, height: int) -> Points:
 
 
 def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Points, float]:
+    """Return what `fit` returns, the similarity as a matrix, shape (2, 3)."""
+    way, residual = fit(source, target)
+    return way.matrix, residual
+
+
+def fit(source: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Similarity, float]:
     """Return the turn, scale and shift that best lay points on others, and how badly they then fit.
 
     Least squares without reflection (Umeyama 1991, "Least-squares estimation of transformation parameters"), in complex
@@ -400,25 +513,25 @@ def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Points, fl
 
     Returns
     -------
-    matrix : numpy.ndarray
-        Shape (2, 3), from source to target coordinates.
+    way : Similarity
+        From source to target coordinates.
     residual : float
         Root of the residual's share of the target's own sum of squares, 0 (exact) to 1.
     """
     start, end = _plane(source), _plane(target)
     middle, goal = complex(start.sum()) / len(start), complex(end.sum()) / len(end)
     z, w = start - middle, end - goal
-    spread = float(np.vdot(z, z).real)
-    factor = complex(np.vdot(z, w)) / spread if spread > 0 else 1 + 0j
-    shift, rest = goal - factor * middle, w - factor * z
-    residual = math.sqrt(float(np.vdot(rest, rest).real) / max(float(np.vdot(w, w).real), 1e-12))
-    matrix = np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
-    return matrix, min(residual, 1.0)
+    common, spread, size = complex(np.vdot(z, w)), float(np.vdot(z, z).real), float(np.vdot(w, w).real)
+    factor = common / spread if spread > 0 else 1 + 0j
+    # What is left of the target's sum of squares is what the best fit does not explain.
+    explained = abs(common) ** 2 / spread if spread > 0 else 0.0
+    residual = math.sqrt(max(size - explained, 0.0) / max(size, 1e-12))
+    return Similarity(factor, goal - factor * middle), residual
 
 
 def frontality(landmarks: npt.ArrayLike) -> float:
-    """Return how well landmarks, shape (5, 2), fit a frontal face, 0 to 1: one minus the residual of `similarity`."""
-    return 1.0 - similarity(landmarks, TEMPLATE)[1]
+    """Return how well landmarks, shape (5, 2), fit a frontal face, 0 to 1: one minus the residual of `fit`."""
+    return 1.0 - fit(landmarks, TEMPLATE)[1]
 
 
 def _plane(points: npt.ArrayLike) -> Plane:
@@ -427,7 +540,8 @@ def _plane(points: npt.ArrayLike) -> Plane:
 
 
 _MIDDLE = 0.5 + 0.5j
-_ALIGNER_SHAPE = (_plane(TEMPLATE) - _MIDDLE) / MARGIN
+_ALIGNER_PLACES = WINDOW * (_MIDDLE + (_plane(TEMPLATE) - _MIDDLE) / MARGIN)
+"""Where the landmarks lie in a window that is where it should be, in its pixels."""
 
 
 def _points(plane: Plane) -> Points:
@@ -435,12 +549,7 @@ def _points(plane: Plane) -> Points:
     return plane.view(np.float64).reshape(-1, 2)
 
 
-_ALIGNER_TARGET = _points(WINDOW * (_MIDDLE + _ALIGNER_SHAPE))
-
-
-def _factor(matrix: Points) -> complex:
-    """Return turn and scale of a similarity's matrix as one complex number."""
-    return complex(matrix[0, 0], matrix[1, 0])
+_ALIGNER_TARGET = _points(_ALIGNER_PLACES)
 
 
 def align(
@@ -466,8 +575,8 @@ def align(
     colour : str
         ``gray`` or ``rgb``.
     """
-    matrix, _ = similarity(landmarks, np.array(framing) * (width, height))
-    return _coloured(sample(pixels, matrix, width, height), colour)
+    way, _ = fit(landmarks, np.array(framing) * (width, height))
+    return _coloured(sample(pixels, way.matrix, width, height, gray=colour == "gray"), colour)
 
 
 def sample(
@@ -478,6 +587,7 @@ def sample(
     *,
     border: int = cv2.BORDER_REPLICATE,
     finest: int = 2,
+    gray: bool = False,
 ) -> Pixels:
     """Return an affine view of a picture, area-averaged so that nothing aliases.
 
@@ -494,6 +604,8 @@ def sample(
         What lies outside the picture, as OpenCV's border types: by default its border pixels, repeated.
     finest : int
         Most samples along each side of a pixel of the view; what exceeds them is averaged beforehand.
+    gray : bool
+        Whether the view is wanted in gray: what it shows is turned to gray first, which costs least.
     """
     forward = np.asarray(matrix, np.float64)
     (a, b, x), (c, d, y) = forward.tolist()
@@ -502,6 +614,8 @@ def sample(
     left, top, right, bottom = _shown(forward, width, height, (pixels.shape[1], pixels.shape[0]), reduction)
     across = down = float(max(1, int(reduction / fine)))
     region = pixels[top:bottom, left:right]
+    if gray:
+        region = to_gray(region)
     if across > 1:
         size = math.ceil((right - left) / across), math.ceil((bottom - top) / down)
         across, down = (right - left) / size[0], (bottom - top) / size[1]

@@ -29,7 +29,7 @@ def contrast(crop: Pixels) -> float:
     >>> contrast(np.array([[0, 255], [255, 0]], np.uint8))
     0.5
     """
-    return float(to_gray(crop).std()) / 255
+    return _spread(to_gray(crop)) / 255
 
 
 def sharpness(crop: Pixels) -> float:
@@ -51,8 +51,16 @@ def sharpness(crop: Pixels) -> float:
     (True, 0.0)
     """
     gray = to_gray(crop)
-    spread = float(gray.std())
-    return float(cv2.Laplacian(gray, cv2.CV_32F).std()) / spread if spread > FLAT else 0.0
+    return _detail(gray, _spread(gray))
+
+
+def _detail(gray: Pixels, spread: float) -> float:
+    return _spread(np.asarray(cv2.Laplacian(gray, cv2.CV_16S), np.int16)) / spread if spread > FLAT else 0.0
+
+
+def _spread(values: npt.NDArray[np.uint8] | npt.NDArray[np.int16]) -> float:
+    """Return the standard deviation."""
+    return float(cv2.meanStdDev(values)[1][0, 0])
 
 
 def face_size(box: tuple[float, float, float, float], crop_width: int, crop_height: int) -> float:
@@ -77,4 +85,6 @@ def face_size(box: tuple[float, float, float, float], crop_width: int, crop_heig
 
 def looks(crops: Pixels) -> npt.NDArray[np.float32]:
     """Return sharpness and contrast of each crop of shape (n, height, width) or (n, height, width, 3), shape (n, 2)."""
-    return np.array([(sharpness(crop), contrast(crop)) for crop in crops], np.float32).reshape(-1, 2)
+    grays = [to_gray(crop) for crop in crops]
+    found = [(_detail(gray, spread), spread / 255) for gray, spread in zip(grays, map(_spread, grays), strict=True)]
+    return np.array(found, np.float32).reshape(-1, 2)

@@ -21,8 +21,10 @@ from labeler.taxonomy import ATTRIBUTES
 MANIFEST = "pack.json"
 FORMAT_VERSION = 1
 BATCH = 32
-"""Images a session sees at once. Always this many, the last ones zeros, so that a probability does
-not depend on its neighbours."""
+"""Most images a session sees at once."""
+
+_STEP = 8
+"""It sees a multiple of so many, the last ones zeros, so that a probability does not depend on its neighbours."""
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -332,7 +334,8 @@ class Pack:
     def _predict_batch(self, crops: npt.NDArray[np.uint8]) -> Prediction:
         manifest = self.manifest
         count = len(crops)
-        batch = np.zeros((BATCH, manifest.channels, manifest.height, manifest.width), np.float32)
+        # Some crops more of nothing, so that one crop alone goes the way that many go and gives the same bits.
+        batch = np.zeros((-(-count // _STEP) * _STEP, manifest.channels, manifest.height, manifest.width), np.float32)
         planes = crops[:, None] if manifest.colour == "gray" else crops.transpose(0, 3, 1, 2)
         np.multiply(planes, np.float32((manifest.high - manifest.low) / 255), out=batch[:count])
         batch[:count] += np.float32(manifest.low)

@@ -34,7 +34,10 @@ from labeler.table import FACE_COLUMNS, SCHEMA_VERSION, Rows, TableInfo, check_t
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
 
 CHUNK = BATCH
-"""Files that one worker takes at a time."""
+"""Most files that one worker takes at a time."""
+
+_CHUNK_BYTES = 4_000_000
+"""Bytes of files after which it takes no more, so that a few large ones keep all workers busy."""
 
 _LONGEST_WALK = 4096
 _EXAMPLES = 20
@@ -523,16 +526,18 @@ class _Run:
 
 
 def _groups(steps: Iterable[Step]) -> Iterator[tuple[list[Label], list[Step]]]:
-    """Yield steps in groups of at most `CHUNK` files to label, and those files beside them."""
+    """Yield steps in groups with at most `CHUNK` files to label, and those files beside them."""
     labels: list[Label] = []
     group: list[Step] = []
+    size = 0
     for step in steps:
         group.append(step)
         if isinstance(step, Label):
             labels.append(step)
-        if len(labels) == CHUNK or len(group) == _LONGEST_WALK or not labels:
+            size += step.entry.size_bytes or 0
+        if len(labels) == CHUNK or size >= _CHUNK_BYTES or len(group) == _LONGEST_WALK or not labels:
             yield labels, group
-            labels, group = [], []
+            labels, group, size = [], [], 0
     if group:
         yield labels, group
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,15 +14,19 @@ import numpy as np
 from labeler.crew import Budget, Clock
 from labeler.decode import Limits, Picture, Pixels, check, decode_checked, decoded_bytes, reduction_to
 from labeler.errors import DecodeError
-from labeler.faces import Cropper, Face, similarity
+from labeler.faces import FACE_PIXELS, Cropper, Face, Finding
+from labeler.header import Header
 from labeler.phash import perceptual_hash
 from labeler.store import Entry, read
 
-_FIRST_LOOK = 64
+_BOTH_LOOKS = 64
 """Pixels, over the smallest face's share of the shorter side, that both looks of `labeler.faces.find` get to see."""
 
 _FINER = 2
-"""How much finer than its crop a face should be decoded, along each side."""
+"""How much finer than its crop a picture that is the crop itself should be decoded, along each side."""
+
+_FACE_FINER = 1.6
+"""The same for a face in a picture: as fine as the faces were that the default pack and the aligner learned from."""
 
 
 @dataclass
@@ -112,47 +118,104 @@ class Preparer:
 
     def _look(self, row: Row, data: bytes, clock: Clock) -> None:
         header = check(data, self.limits)
-        reduction = reduction_to(header, self.least)
-        clock.stop()
-        with self.budget.hold(len(data) + decoded_bytes(header, reduction)):
-            clock.start()
-            picture = decode_checked(data, header, reduction)
-            row.picture_size = (picture.width, picture.height)
-            row.phash = perceptual_hash(picture.pixels)
-            finer = self._crop(row, picture)
-        if finer < reduction:
+
+        @contextmanager
+        def decoded(reduction: int) -> Iterator[Picture]:
             clock.stop()
-            with self.budget.hold(len(data) + decoded_bytes(header, finer)):
+            with self.budget.hold(len(data) + decoded_bytes(header, reduction)):
                 clock.start()
-                self._crop(row, decode_checked(data, header, finer))
+                yield decode_checked(data, header, reduction)
+
+        seen = look(header, self.cropper, decoded)
+        row.picture_size, row.phash, row.crop = seen.size, seen.phash, seen.crop
+        if seen.finding is not None:
+            row.faces, row.face = seen.finding.count, seen.finding.face
         if row.crop is None:
             row.fail("no_face", "no face was found")
 
-    @property
-    def least(self) -> int:
-        """The pixels that the shorter side needs, so that a reduced picture serves as well as a whole one."""
-        if self.cropper.networks is None:
-            return _FINER * max(self.cropper.manifest.width, self.cropper.manifest.height)
-        return math.ceil(_FIRST_LOOK / self.cropper.min_face)
 
-    def _crop(self, row: Row, picture: Picture) -> int:
-        """Find the face and put its crop into the row; return the reduction at which it has all its pixels."""
-        finding, row.crop = self.cropper.crop(picture.pixels)
-        if finding is None:
-            return picture.reduction
-        row.faces, row.face = finding.count, None
-        if finding.face is None:
-            return picture.reduction
-        face, manifest = finding.face, self.cropper.manifest
-        if not (np.isfinite(face.landmarks).all() and np.isfinite([*face.box, face.score]).all()):
-            raise ArithmeticError("the face detector gives no finite numbers for it")
-        row.face = _enlarged(face, picture.reduction)
-        matrix, _ = similarity(face.landmarks, np.array(manifest.framing.points) * (manifest.width, manifest.height))
-        share = math.sqrt(abs(float(np.linalg.det(matrix[:, :2])))) * _FINER
-        wanted = picture.reduction
-        while wanted > 1 and wanted * share > picture.reduction:
-            wanted //= 2
-        return wanted
+@dataclass(frozen=True)
+class Seen:
+    """What a picture's file holds.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Width and height of the upright picture.
+    phash : int
+        As `labeler.phash.perceptual_hash` gives it, of the picture as it was decoded first.
+    finding : Finding or None
+        The faces, in pixels of the whole picture; None where the picture is the crop itself.
+    crop : numpy.ndarray or None
+        The crop, if there is a face.
+    """
+
+    size: tuple[int, int]
+    phash: int
+    finding: Finding | None
+    crop: Pixels | None
+
+
+def look(header: Header, cropper: Cropper, decoded: Callable[[int], AbstractContextManager[Picture]]) -> Seen:
+    """Find the face in a file and crop it, decoding no more than that takes.
+
+    The picture is decoded as small as the first look needs it, once more in between where that leaves doubts, and finer
+    where the face has too few pixels there for its crop.
+
+    Parameters
+    ----------
+    header : Header
+        Of the file, as `labeler.decode.check` gave it.
+    cropper : Cropper
+        Finds the face and crops it.
+    decoded : callable
+        Gives the picture at a reduction for as long as it is used.
+
+    Raises
+    ------
+    DecodeError
+        As `labeler.decode.decode_checked`.
+    ArithmeticError
+        If a network gives no finite numbers.
+    """
+    reduction = first_reduction(header, cropper)
+    with decoded(reduction) as picture:
+        size, phash = (picture.width, picture.height), perceptual_hash(picture.pixels)
+        if cropper.networks is None:
+            return Seen(size, phash, None, cropper.whole(picture.pixels))
+        glimpse = cropper.glance(picture.pixels)
+        wanted = min(reduction, reduction_to(header, math.ceil(_BOTH_LOOKS / cropper.min_face)))
+        if glimpse.sure is not None:
+            wanted = _reduction_for(glimpse.sure, cropper, reduction)
+        if wanted == reduction:
+            finding, crop = cropper.search(picture.pixels, glimpse)
+    if wanted < reduction:
+        with decoded(wanted) as picture:
+            again = glimpse.enlarged(reduction // wanted) if glimpse.sure else cropper.glance(picture.pixels)
+            finding, crop = cropper.search(picture.pixels, again)
+    face = finding.face
+    if face is None:
+        return Seen(size, phash, finding, None)
+    if not (np.isfinite(face.landmarks).all() and np.isfinite([*face.box, face.score]).all()):
+        raise ArithmeticError("the face detector gives no finite numbers for it")
+    if glimpse.sure is None and (finest := _reduction_for(face, cropper, wanted)) < wanted:
+        with decoded(finest) as picture:
+            crop = cropper.cut(picture.pixels, face.landmarks * (wanted / finest))
+    return Seen(size, phash, replace(finding, face=_enlarged(face, wanted)), crop)
+
+
+def first_reduction(header: Header, cropper: Cropper) -> int:
+    """Return the reduction at which a picture is decoded first: as small as its first look needs it."""
+    if cropper.networks is None:
+        return reduction_to(header, _FINER * max(cropper.manifest.width, cropper.manifest.height))
+    allowed = round(min(header.width, header.height) * cropper.min_face / FACE_PIXELS)
+    return next((r for r in (8, 4, 2) if r <= allowed and header.format == "jpeg"), 1)
+
+
+def _reduction_for(face: Face, cropper: Cropper, reduction: int) -> int:
+    """Return the strongest reduction, up to the one that a face was seen at, that leaves its crop all its pixels."""
+    pixels = cropper.fineness(face.landmarks) * reduction
+    return next((r for r in (8, 4, 2) if r <= reduction and pixels >= r * _FACE_FINER), 1)
 
 
 def _enlarged(face: Face, factor: int) -> Face:

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,14 +25,17 @@ from labeler.aligner import DESCRIPTION, MARGIN, WINDOW, Aligner, Pose
 from labeler.detector import Detector
 from labeler.errors import LabelerError
 from labeler.faces import TEMPLATE
+from labeler.pack import session
 from training.augment import Augmentation, disturbed_pixels
 from training.batches import Batch, channels_first, in_background
 from training.consensus import consensus_landmarks
 from training.datasets import read_fairface
 from training.export import exported
+from training.merge import merge_averages
 from training.networks import Convolution, Labeler, NormaliseContrast, ResidualBlock
 from training.parallel import Replicas
 from training.pictures import Matrix, Pictures, Pixels, cut, read_aligned_pictures
+from training.quantise import quantise
 from training.sources import PROVENANCE, STORED_SIDE, Indices, picture_paths
 from training.train import learning_rate, save_checkpoint, update_average
 from training.trained import read_checkpoint
@@ -46,8 +50,11 @@ AVERAGING = 0.998
 SURROUNDED = 0.6
 """Share of windows in which another picture, not a replicated border, lies around the training picture."""
 
-ROUNDING = 0.02
+ROUNDING = 0.01
 """Distance, as a share of the crop, below which the loss grows as the square (pseudo-Huber)."""
+
+ROUNDED = "sums in int8, full range"
+"""Of `training.quantise.VARIANTS`."""
 
 PIXELS = Augmentation(contrast=0.4, gamma=0.4, jpeg=0.3, blur=0.15, sharpen=0.1, reduce=0.3)
 
@@ -68,7 +75,7 @@ class Offsets:
     shift : float
         Largest shift along each axis, as a fraction of the crop.
     share : float
-        Of the windows; the rest lie near, normally distributed with standard deviations of 8 degrees, 0.08 and 0.04.
+        Of the windows; those of a stage add to 1.
     """
 
     turn: float
@@ -89,20 +96,26 @@ class Stage:
         What it learns from.
     epochs : int
         Passes over the training pictures.
+    agreement : float
+        What the distance between the answers to two windows of one picture counts, against that from the consensus.
+        Where the turn is in doubt it must not count: answers that make every face tiny agree best.
     """
 
     widths: tuple[int, int, int]
     offsets: tuple[Offsets, ...]
     epochs: int
+    agreement: float
 
 
 STAGES: Mapping[str, Stage] = MappingProxyType(
     {
-        "coarse": Stage((12, 24, 48), (Offsets(180.0, 0.45, 0.25, 0.6), Offsets(60.0, 0.4, 0.22, 0.3)), 12),
-        "fine": Stage((16, 32, 64), (Offsets(60.0, 0.4, 0.22, 0.5),), 16),
+        "fine": Stage((16, 32, 64), (Offsets(50.0, 0.35, 0.18, 0.75), Offsets(20.0, 0.15, 0.08, 0.25)), 24, 2.0),
+        "coarse": Stage((12, 24, 48), (Offsets(180.0, 0.45, 0.25, 0.65), Offsets(60.0, 0.4, 0.22, 0.35)), 12, 0.0),
     }
 )
-"""The first pass brings a face near from any turn, the second makes it exact."""
+"""The fine network sees faces as the detector shows them, the coarse one those in any turn. Offsets are drawn evenly:
+the places that a network learns from have errors, and where windows near the face are more likely it learns to say
+that they are right already."""
 
 
 INNER = Pose(0j, 1 / MARGIN + 0j)
@@ -160,27 +173,20 @@ class Offset:
 
     def window(self, frame: Matrix) -> Matrix:
         """Return the window's frame, as in `training.pictures.Pictures.frames`, given the crop's."""
-        factor = MARGIN * math.exp(self.size) * complex(math.cos(self.turn), math.sin(self.turn))
-        return moved(frame, Pose(complex(self.right, self.down), factor))
+        return moved(frame, Pose(complex(self.right, self.down), MARGIN * self.factor))
 
     @property
-    def pose(self) -> Pose:
-        """Where the face lies in the window."""
-        factor = math.exp(self.size) * complex(math.cos(self.turn), math.sin(self.turn))
-        return Pose(-complex(self.right, self.down) / (MARGIN * factor), 1 / factor)
+    def factor(self) -> complex:
+        """The window's size and turn against those at which the face lies as it should."""
+        return math.exp(self.size) * complex(math.cos(self.turn), math.sin(self.turn))
 
 
 def draw_offset(offsets: Sequence[Offsets], rng: np.random.Generator) -> Offset:
     """Return a window's offset, drawn from one of several kinds by their shares."""
-    chance = rng.random()
-    for kind in offsets:
-        if chance < kind.share:
-            turn, size = rng.uniform(-kind.turn, kind.turn), rng.uniform(-kind.size, kind.size)
-            right, down = rng.uniform(-kind.shift, kind.shift, 2)
-            return Offset(math.radians(turn), size, right, down)
-        chance -= kind.share
-    right, down = rng.normal(0, 0.04, 2)
-    return Offset(math.radians(rng.normal(0, 8)), rng.normal(0, 0.08), right, down)
+    kind = offsets[int(rng.choice(len(offsets), p=[kind.share for kind in offsets]))]
+    turn, size = rng.uniform(-kind.turn, kind.turn), rng.uniform(-kind.size, kind.size)
+    right, down = rng.uniform(-kind.shift, kind.shift, 2)
+    return Offset(math.radians(turn), size, right, down)
 
 
 def moved(frame: Matrix, pose: Pose) -> Matrix:
@@ -192,38 +198,77 @@ def moved(frame: Matrix, pose: Pose) -> Matrix:
 
 @dataclass(frozen=True)
 class Windows(Batch):
-    """Windows and the poses of the faces in them, shape (n, 4); the indices count the windows."""
+    """Windows, two of each picture side by side, and where they lie.
 
-    poses: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    Parameters
+    ----------
+    offsets : numpy.ndarray
+        Shape (n, 2), complex: the shift of the window's middle from the crop's in crops, and ``size * exp(i * turn)``.
+    mirrored : numpy.ndarray
+        Which windows show the mirror image, shape (n,).
+    """
+
+    offsets: npt.NDArray[np.complex64] = field(default_factory=lambda: np.zeros((0, 2), np.complex64))
+    mirrored: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+
+    def split(self, count: int) -> list[Batch]:
+        """Return `count` batches of nearly equal size that leave the windows of a picture together."""
+        pairs = np.arange(len(self.crops)).reshape(-1, 2)
+        parts = (pairs[chosen].ravel() for chosen in np.array_split(np.arange(len(pairs)), count))
+        return [Windows(self.crops[k], self.indices[k], None, None, self.offsets[k], self.mirrored[k]) for k in parts]
 
 
 def training_windows(pictures: Pictures, order: Indices, stage: Stage, seed: tuple[int, ...]) -> Iterator[Windows]:
-    """Yield full batches of disturbed windows; the same seed gives the same."""
+    """Yield full batches of disturbed windows, two of each picture; the same seed gives the same."""
     rng = np.random.default_rng(seed)
-    for start in range(0, len(order) - BATCH + 1, BATCH):
-        made = [_window(pictures, int(k), stage, rng) for k in order[start : start + BATCH]]
-        crops = channels_first(np.ascontiguousarray(np.stack([crop for crop, _ in made])))
-        poses = [(pose.shift.real, pose.shift.imag, pose.factor.real, pose.factor.imag) for _, pose in made]
-        yield Windows(crops, np.arange(BATCH), poses=np.array(poses, np.float32))
+    for start in range(0, len(order) - BATCH // 2 + 1, BATCH // 2):
+        indices = np.repeat(order[start : start + BATCH // 2], 2)
+        made = [_window(pictures, int(k), stage, rng) for k in indices]
+        crops = channels_first(np.ascontiguousarray(np.stack([crop for crop, _, _ in made])))
+        places = [(complex(offset.right, offset.down), offset.factor) for _, offset, _ in made]
+        mirrored = np.array([mirrored for _, _, mirrored in made])
+        yield Windows(crops, indices, offsets=np.array(places, np.complex64), mirrored=mirrored)
 
 
-def _window(pictures: Pictures, k: int, stage: Stage, rng: np.random.Generator) -> tuple[Pixels, Pose]:
+def _window(pictures: Pictures, k: int, stage: Stage, rng: np.random.Generator) -> tuple[Pixels, Offset, bool]:
     offset = draw_offset(stage.offsets, rng)
     others = pictures.pixels[int(rng.integers(len(pictures)))] if rng.random() < SURROUNDED else None
     crop = cut(pictures.pixels[k], offset.window(pictures.frames[k]), WINDOW, WINDOW, others)
-    crop, pose = disturbed_pixels(crop, PIXELS, rng), offset.pose
-    if rng.random() < 0.5:
-        return crop[:, ::-1], Pose(-pose.shift.conjugate(), pose.factor.conjugate())
-    return crop, pose
+    crop = disturbed_pixels(crop, PIXELS, rng)
+    mirrored = bool(rng.random() < 0.5)
+    return crop[:, ::-1] if mirrored else crop, offset, mirrored
 
 
-def distances(poses: Tensor, truth: Tensor) -> Tensor:
-    """Return how far the landmarks of poses, shape (n, 4), lie from the true ones, in crop's widths."""
-    shape = torch.tensor(np.stack([_SHAPE.real, _SHAPE.imag]), dtype=torch.float32) / MARGIN
-    off = poses - truth
-    right = off[:, 0:1] + off[:, 2:3] * shape[0] - off[:, 3:4] * shape[1]
-    down = off[:, 1:2] + off[:, 3:4] * shape[0] + off[:, 2:3] * shape[1]
-    return MARGIN * torch.sqrt(right * right + down * down + 1e-12)
+def deviations(poses: Tensor, windows: Windows) -> Tensor:
+    """Return by how much the landmarks to which poses, shape (n, 4), lead miss those of the crop.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (n, 5), complex: right and down, in crop's widths, as the picture itself is seen.
+    """
+    shift, factor = torch.complex(poses[:, 0], poses[:, 1]), torch.complex(poses[:, 2], poses[:, 3])
+    mirrored = torch.from_numpy(windows.mirrored)
+    shift, factor = torch.where(mirrored, -shift.conj(), shift), torch.where(mirrored, factor.conj(), factor)
+    moved_by, window = torch.from_numpy(windows.offsets).unbind(1)
+    shape = torch.tensor(_SHAPE, dtype=torch.complex64)
+    return (moved_by + MARGIN * window * shift)[:, None] + (window * factor - 1)[:, None] * shape
+
+
+def alignment_loss(outputs: Mapping[str, Tensor], windows: Batch, agreement: float) -> Tensor:
+    """Return how far poses lead from the consensus and, for two windows of a picture, from each other.
+
+    The consensus has errors, which two answers to one face need not share: what they differ by is all their own.
+    """
+    assert isinstance(windows, Windows)
+    missed = deviations(outputs[OUTPUT], windows)
+    return _rounded(missed) + agreement * _rounded(missed[::2] - missed[1::2])
+
+
+def _rounded(missed: Tensor) -> Tensor:
+    """Return the mean pseudo-Huber loss of distances."""
+    parts = torch.view_as_real(missed)
+    return (torch.sqrt((parts * parts).sum(-1) + ROUNDING**2) - ROUNDING).mean()
 
 
 class AlignerRun:
@@ -248,8 +293,8 @@ class AlignerRun:
     def __init__(
         self, pictures: Pictures, training: Indices, stage: Stage, folder: Path, *, threads: int, seed: int
     ) -> None:
-        if len(training) < BATCH:
-            raise LabelerError(f"only {len(training)} pictures to train on; the aligner needs {BATCH} or more")
+        if len(training) < BATCH // 2:
+            raise LabelerError(f"only {len(training)} pictures to train on; the aligner needs {BATCH // 2} or more")
         self.pictures, self.training, self.stage, self.seed = pictures, training, stage, seed
         torch.manual_seed(seed)
         self.network = build_aligner(stage.widths)
@@ -292,19 +337,14 @@ class AlignerRun:
 
     def _epoch(self, epoch: int) -> float:
         order = np.random.default_rng((self.seed, epoch, 1)).permutation(self.training)
-        steps = len(order) // BATCH
+        steps = len(order) // (BATCH // 2)
         losses = []
+        loss = partial(alignment_loss, agreement=self.stage.agreement)
         windows = training_windows(self.pictures, order, self.stage, (self.seed, epoch, 2))
         for number, part in enumerate(in_background(windows)):
             step = epoch * steps + number
             for group in self.optimiser.param_groups:
                 group["lr"] = learning_rate(step, steps * self.stage.epochs, 0.5 * steps, PEAK_RATE)
-            truth = torch.from_numpy(part.poses)
-
-            def loss(outputs: Mapping[str, Tensor], share: Batch, truth: Tensor = truth) -> Tensor:
-                far = distances(outputs[OUTPUT], truth[share.indices])
-                return (torch.sqrt(far * far + ROUNDING**2) - ROUNDING).mean()
-
             losses.append(self.replicas.gradients(part, loss))
             self.optimiser.step()
             self.replicas.share_weights()
@@ -327,7 +367,26 @@ class OneWindow(nn.Module):
 
 def aligner_bytes(network: nn.Module) -> bytes:
     """Return a network as an ONNX file; the same weights give the same bytes."""
-    return exported(OneWindow(network), torch.zeros(WINDOW, WINDOW, dtype=torch.uint8), INPUT, [OUTPUT])
+    window = torch.zeros(WINDOW, WINDOW, dtype=torch.uint8)
+    return merge_averages(exported(OneWindow(network), window, INPUT, [OUTPUT]))
+
+
+def rounded_aligner(content: bytes, pictures: Pictures, stage: Stage, seed: int) -> tuple[bytes, float]:
+    """Return a network as `aligner_bytes` gives it in int8, and how far rounding moves the face.
+
+    That is the median over windows of a batch, in widths of the crop. The first half of them tell the ranges of the
+    activations.
+    """
+    order = np.arange(BATCH // 2) % len(pictures)
+    windows = next(training_windows(pictures, order, stage, (seed, 3)))
+    small = quantise(content, (crop[0] for crop in windows.crops[::2]), ROUNDED)
+    runners = [session(network, Path(OUTPUT)) for network in (content, small)]
+    poses = [
+        torch.from_numpy(np.concatenate([runner.run([OUTPUT], {INPUT: crop[0]})[0] for crop in windows.crops]))
+        for runner in runners
+    ]
+    apart = deviations(poses[0], windows) - deviations(poses[1], windows)
+    return small, float(apart.abs().mean(1)[1::2].median())
 
 
 def repeatability(aligner: Aligner, pictures: Pictures, chosen: Indices, seed: int) -> dict[str, Any]:
@@ -427,13 +486,15 @@ def train_aligner(
         for name, stage in STAGES.items():
             asked = replace(stage, epochs=epochs or stage.epochs)
             run = AlignerRun(pictures, training, asked, Path(runs) / name, threads=threads, seed=seed)
-            content = aligner_bytes(run.train(progress=progress))
+            content, rounding = rounded_aligner(aligner_bytes(run.train(progress=progress)), pictures, asked, seed)
             (target / f"{name}.onnx").write_bytes(content)
             files[name] = {
                 "file": f"{name}.onnx",
                 "bytes": len(content),
                 "sha256": hashlib.sha256(content).hexdigest(),
                 "epochs": asked.epochs,
+                "precision": "int8",
+                "rounding_distance_median": round(rounding, 4),
             }
         about = {
             "format": 1,

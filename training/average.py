@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from labeler.errors import LabelerError
 from training.networks import Labeler
 from training.sources import merged_sources
 from training.train import crop_logits, validation_row
-from training.trained import BEST, VALIDATION, Trained, answers, output_meaning
+from training.trained import Trained, answers, output_meaning, write_trained
 
 
 def average_runs(runs: Sequence[Trained], folder: str | os.PathLike[str]) -> dict[str, float]:
@@ -52,25 +50,8 @@ def average_runs(runs: Sequence[Trained], folder: str | os.PathLike[str]) -> dic
     network.load_state_dict(_mean([run.network for run in runs]))
     settings = replace(last.settings, init=",".join(run.name for run in runs))
     logits = crop_logits(answers(network, settings, last.taxonomy), last.crops)
-    target = Path(folder)
-    best = {
-        "weights": network.state_dict(),
-        "settings": asdict(settings),
-        "taxonomy": last.taxonomy.name,
-        "sources": merged_sources(*(run.sources for run in runs)),
-        "epoch": last.epoch,
-        "validation_logits": {name: torch.from_numpy(values) for name, values in logits.items()},
-        "validation_labels": {name: torch.from_numpy(values) for name, values in last.labels.items()},
-    }
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            target / VALIDATION, crops=last.crops, years=np.zeros(0, np.float32) if last.years is None else last.years
-        )
-        torch.save(best, target / BEST)
-    except OSError as error:
-        shutil.rmtree(target, ignore_errors=True)
-        raise LabelerError(f"--out {target}: cannot be written ({error.strerror}); choose another folder") from error
+    sources = merged_sources(*(run.sources for run in runs))
+    write_trained(replace(last, settings=settings, sources=sources, logits=logits), folder)
     return validation_row(logits, last.labels)
 
 

@@ -93,7 +93,7 @@ def truth(data_set: str, source: str, out: str, split: str | None, taxonomy: str
 @click.option("--balance", type=click.Choice(BALANCES), help="Groups to show more equally often.")
 @click.option("--patience", type=click.IntRange(0), help="Epochs without improvement before stopping; 0 for never.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of everything.")
-@click.option("--splits", type=click.Path(), help="For utkface: CSV with img_name and split.")
+@click.option("--splits", type=click.Path(), help="CSV with img_name and split: which pictures are for validation.")
 @click.option("--init", type=click.Path(), help="Run whose weights training starts from.")
 @click.option("--teacher", help="Runs whose outputs are soft targets, with commas between.")
 @click.option("--limit", type=click.IntRange(1), help="Take only the first so many pictures, to try something out.")
@@ -153,6 +153,24 @@ def average(runs: tuple[str, ...], out: str) -> None:
     """Average the weights of RUNS, each started from another of them, into a run that can be exported."""
     trained, averaging = with_torch("training.trained"), with_torch("training.average")
     found = averaging.average_runs([trained.read_trained(run) for run in runs], out)
+    click.echo(f"{out}: {json.dumps({name: round(value, 4) for name, value in found.items()})}")
+
+
+@main.command()
+@click.argument("pack", type=click.Path())
+@click.argument("data_set", type=click.Choice(list(DATA_SETS)))
+@click.argument("source", type=click.Path())
+@click.option("--out", required=True, type=click.Path(), help="Folder of the run to write.")
+@click.option("--splits", type=click.Path(), help="CSV with img_name and split, by which the pack was trained.")
+@named_errors
+def restore(pack: str, data_set: str, source: str, out: str, splits: str | None) -> None:
+    """Turn PACK into a run again, whose weights can be trained on, averaged or exported anew."""
+    restoring = with_torch("training.restore")
+    shape = read_manifest(pack)
+    data = read_training_data(
+        data_set, source, colour=shape.colour, framing=shape.framing.kind, splits=splits, progress=True
+    )
+    found = restoring.restore_run(pack, data, out)
     click.echo(f"{out}: {json.dumps({name: round(value, 4) for name, value in found.items()})}")
 
 

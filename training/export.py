@@ -21,6 +21,7 @@ from labeler.errors import LabelerError
 from labeler.faces import TEMPLATE
 from labeler.pack import FORMAT_VERSION, MANIFEST, read_manifest
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
+from training.merge import merge_averages
 from training.metrics import fit_temperature
 from training.networks import EXPECTED_AGE, Answers
 from training.quantise import milliseconds, network_outputs, smallest_loss
@@ -63,12 +64,14 @@ def onnx_bytes(answers: Answers, channels: int, height: int, width: int) -> byte
     The same weights give the same bytes.
     """
     names = output_names(answers)
-    return exported(
-        InOrder(answers, names),
-        torch.zeros(2, channels, height, width),
-        INPUT,
-        names,
-        {name: {0: "n"} for name in (INPUT, *names)},
+    return merge_averages(
+        exported(
+            InOrder(answers, names),
+            torch.zeros(2, channels, height, width),
+            INPUT,
+            names,
+            {name: {0: "n"} for name in (INPUT, *names)},
+        )
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from labeler.decode import decode, quiet_decoders
+from labeler.decode import Limits, check, decode, decode_checked, quiet_decoders
 from labeler.errors import DecodeError, LabelerError
 from labeler.faces import Cropper, Networks, find, similarity, whole_crop
 from labeler.looks import face_size
 from labeler.pack import Manifest
+from labeler.prepare import Seen, look
 from training.consensus import LARGEST_ROLL
 
 Pixels = npt.NDArray[np.uint8]
@@ -235,10 +237,16 @@ def read_crops(
     """
     cropper = Cropper.of(manifest, face)
     quiet_decoders()
+
+    def read_one(path: Path) -> Seen:
+        with _named(path):
+            data = path.read_bytes()
+            header = check(data, Limits())
+            return look(header, cropper, lambda reduction: nullcontext(decode_checked(data, header, reduction)))
+
     with ThreadPoolExecutor(threads) as pool:
-        found = pool.map(lambda path: cropper.crop(decoded_picture(path)), paths)
-        pairs = list(tqdm(found, "crops", len(paths), disable=not progress, unit="img"))
-    kept = [(finding, crop) for finding, crop in pairs if crop is not None]
+        every = list(tqdm(pool.map(read_one, paths), "crops", len(paths), disable=not progress, unit="img"))
+    kept = [(seen.finding, seen.crop) for seen in every if seen.crop is not None]
     if not kept:
         raise LabelerError(f"{paths[0].parent}: no face was found in any of {len(paths)} pictures; check the folder")
     sizes = [
@@ -246,7 +254,7 @@ def read_crops(
         for finding, crop in kept
     ]
     crops = np.stack([crop for _, crop in kept])
-    return crops, np.array([crop is not None for _, crop in pairs]), np.array(sizes, np.float32)
+    return crops, np.array([seen.crop is not None for seen in every]), np.array(sizes, np.float32)
 
 
 def decoded_picture(path: Path) -> Pixels:
@@ -257,8 +265,14 @@ def decoded_picture(path: Path) -> Pixels:
     LabelerError
         If the file cannot be read or decoded.
     """
-    try:
+    with _named(path):
         return decode(path.read_bytes()).pixels
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (DecodeError, OSError) as error:
         raise LabelerError(f"{path}: cannot be used for training or evaluation: {error}") from error
 

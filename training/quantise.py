@@ -7,7 +7,7 @@ import io
 import logging
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -84,14 +84,14 @@ class Loss:
         }
 
 
-class _Crops(CalibrationDataReader):  # type: ignore[misc]  # its base has no types
-    def __init__(self, name: str, crops: Pixels) -> None:
+class _Inputs(CalibrationDataReader):  # type: ignore[misc]  # its base has no types
+    def __init__(self, name: str, inputs: Iterable[npt.NDArray[Any]]) -> None:
         self.name = name
-        self.batches = iter(as_floats(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH))
+        self.inputs = iter(inputs)
 
-    def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
-        batch = next(self.batches, None)
-        return None if batch is None else {self.name: batch}
+    def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
+        values = next(self.inputs, None)
+        return None if values is None else {self.name: values}
 
 
 def as_floats(crops: Pixels) -> npt.NDArray[np.float32]:
@@ -99,7 +99,12 @@ def as_floats(crops: Pixels) -> npt.NDArray[np.float32]:
     return crops.astype(np.float32) / np.float32(255)
 
 
-def quantise(content: bytes, crops: Pixels, variant: str) -> bytes:
+def batches_of(crops: Pixels) -> list[npt.NDArray[np.float32]]:
+    """Return crops, shape (n, channels, height, width), uint8, in the batches that a network takes them in."""
+    return [as_floats(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
+
+
+def quantise(content: bytes, inputs: Iterable[npt.NDArray[Any]], variant: str) -> bytes:
     """Return an ONNX network with its convolutions in int8, weights scaled for each channel.
 
     The first convolution and what follows the last pooling stay float32: they cost little time and much accuracy.
@@ -107,9 +112,9 @@ def quantise(content: bytes, crops: Pixels, variant: str) -> bytes:
     Parameters
     ----------
     content : bytes
-        The float32 network.
-    crops : numpy.ndarray
-        Calibration crops, shape (n, channels, height, width), uint8.
+        The float32 network, of one input.
+    inputs : iterable of numpy.ndarray
+        What the ranges of the activations are measured on, each as the network takes it.
     variant : str
         One of `VARIANTS`.
     """
@@ -121,7 +126,7 @@ def quantise(content: bytes, crops: Pixels, variant: str) -> bytes:
         quantize_static(
             model,
             path,
-            _Crops(model.graph.input[0].name, crops[:CALIBRATION]),
+            _Inputs(model.graph.input[0].name, inputs),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(operations),
             per_channel=True,
@@ -158,8 +163,8 @@ def network_outputs(content: bytes, crops: Pixels) -> dict[str, npt.NDArray[np.f
     runner = session(content, Path("network"))
     names = [item.name for item in runner.get_outputs()]
     parts: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in names}
-    for start in range(0, len(crops), BATCH):
-        values = runner.run(names, {runner.get_inputs()[0].name: as_floats(crops[start : start + BATCH])})
+    for batch in batches_of(crops):
+        values = runner.run(names, {runner.get_inputs()[0].name: batch})
         for name, value in zip(names, values, strict=True):
             parts[name].append(value)
     return {name: np.concatenate(values) for name, values in parts.items()}
@@ -212,7 +217,7 @@ def smallest_loss(content: bytes, crops: Pixels, labels: Mapping[str, Indices]) 
     precise = network_outputs(content, views)
     found = []
     for variant in VARIANTS:
-        small = quantise(content, crops, variant)
+        small = quantise(content, batches_of(crops[:CALIBRATION]), variant)
         rounded = network_outputs(small, views)
         loss = loss_of(precise, rounded, repeated, GROUP * len(SHIFTS))
         # Nothing is moved first, so that the outputs on the crops themselves come first.

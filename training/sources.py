@@ -126,7 +126,8 @@ def read_training_data(
     framing : str
         ``whole`` for the whole pictures, ``landmarks`` for faces aligned to `labeler.faces.TEMPLATE`.
     splits : path, optional
-        For ``utkface``: CSV with ``img_name`` and ``split``; its ``val`` rows are the validation pictures.
+        CSV with ``img_name`` (for ``fairface`` as its label file has them, such as ``train/1.jpg``) and ``split``; its
+        ``val`` rows are the validation pictures. Which faces are found then no longer decides the cut.
     limit : int, optional
         Take only the first so many pictures, to try something out.
     progress : bool
@@ -145,19 +146,23 @@ def read_training_data(
             pictures, found = read_aligned_pictures(
                 paths, STORED_SIDE, colour, TEMPLATE, upright_face(), progress=progress
             )
-            return TrainingData(pictures, class_numbers(frame[found], FAIRFACE), FAIRFACE, provenance)
-        pixels = read_pictures(paths, STORED_SIDE, STORED_SIDE, colour, progress=progress)
-        return TrainingData(whole_pictures(pixels), class_numbers(frame, FAIRFACE), FAIRFACE, provenance)
+            frame = frame[found]
+        else:
+            pictures = whole_pictures(read_pictures(paths, STORED_SIDE, STORED_SIDE, colour, progress=progress))
+        return TrainingData(pictures, class_numbers(frame, FAIRFACE), FAIRFACE, provenance, _validation(frame, splits))
     if colour != "gray":
         raise LabelerError(f"{os.fspath(source)}: its pictures are gray, but colour is {colour!r}; set it to gray")
     frame = read_age_csv(source)[:limit]
     pixels = read_age_pixels(source)[: len(frame)]
-    validation = None
-    if splits is not None:
-        frame = add_splits(frame, splits)
-        validation = (frame["split"] == "val").to_numpy(np.bool_)
     labels, years = class_numbers(frame, UTKFACE), frame["age"].to_numpy(np.float32)
-    return TrainingData(whole_pictures(pixels), labels, UTKFACE, provenance, validation, years)
+    return TrainingData(whole_pictures(pixels), labels, UTKFACE, provenance, _validation(frame, splits), years)
+
+
+def _validation(frame: pd.DataFrame, splits: str | os.PathLike[str] | None) -> npt.NDArray[np.bool_] | None:
+    """Return which pictures of a frame a file of splits keeps for validation, shape (n,); None without a file."""
+    if splits is None:
+        return None
+    return (add_splits(frame, splits)["split"] == "val").to_numpy(np.bool_)
 
 
 def picture_paths(source: str | os.PathLike[str], frame: pd.DataFrame) -> list[Path]:

@@ -48,6 +48,13 @@ HISTORY = "history.csv"
 CURVES = "curves.svg"
 
 
+def validation_cut(data: TrainingData, settings: Settings) -> tuple[Indices, Indices]:
+    """Return the positions of the pictures for training and for validation, as the data says or else the settings."""
+    if data.fixed_validation is not None:
+        return np.flatnonzero(~data.fixed_validation), np.flatnonzero(data.fixed_validation)
+    return cut_validation(data.labels, settings.validation, settings.seed)
+
+
 def cut_validation(labels: Mapping[str, Indices], count: int, seed: int) -> tuple[Indices, Indices]:
     """Split pictures at random into training and validation, the same share of each gender × ethnicity.
 
@@ -137,11 +144,7 @@ class Run:
             *(trained.sources for trained in (*([init] if init else []), *teachers)),
         )
         self.folder = Path(folder)
-        if data.fixed_validation is not None:
-            self.training = np.flatnonzero(~data.fixed_validation)
-            self.validation = np.flatnonzero(data.fixed_validation)
-        else:
-            self.training, self.validation = cut_validation(data.labels, settings.validation, settings.seed)
+        self.training, self.validation = validation_cut(data, settings)
         if len(self.training) < settings.batch:
             raise LabelerError(f"batch is {settings.batch}, but there are only {len(self.training)} training pictures")
         for source in self.sources[: len(data.sources)]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,35 @@ def read_trained(folder: str | os.PathLike[str]) -> Trained:
     )
 
 
+def write_trained(trained: Trained, folder: str | os.PathLike[str]) -> None:
+    """Leave weights that no training of this folder made as a run that can be read, trained on and exported.
+
+    Raises
+    ------
+    LabelerError
+        If the folder cannot be written.
+    """
+    target = Path(folder)
+    crops = np.zeros(0, np.uint8) if trained.crops is None else trained.crops
+    years = np.zeros(0, np.float32) if trained.years is None else trained.years
+    best = {
+        "weights": trained.network.state_dict(),
+        "settings": asdict(trained.settings),
+        "taxonomy": trained.taxonomy.name,
+        "sources": [dict(source) for source in trained.sources],
+        "epoch": trained.epoch,
+        "validation_logits": {name: torch.from_numpy(values) for name, values in trained.logits.items()},
+        "validation_labels": {name: torch.from_numpy(values) for name, values in trained.labels.items()},
+    }
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(target / VALIDATION, crops=crops, years=years)
+        torch.save(best, target / BEST)
+    except OSError as error:
+        shutil.rmtree(target, ignore_errors=True)
+        raise LabelerError(f"--out {target}: cannot be written ({error.strerror}); choose another folder") from error
+
+
 def read_validation(path: Path) -> tuple[Pixels | None, npt.NDArray[np.float32] | None]:
     """Read the validation crops that a run kept, and their ages in years where they are known.
 
@@ -168,8 +198,8 @@ def read_validation(path: Path) -> tuple[Pixels | None, npt.NDArray[np.float32] 
         return None, None
     try:
         with np.load(path, allow_pickle=False) as kept:
-            years = kept["years"]
-            return kept["crops"], years if len(years) else None
+            crops, years = kept["crops"], kept["years"]
+            return crops if len(crops) else None, years if len(years) else None
     except (OSError, ValueError, KeyError) as error:
         raise LabelerError(f"{path}: damaged ({error}); delete it and call train-labelers train again") from error
 
