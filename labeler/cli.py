@@ -122,6 +122,7 @@ def main(
         most=limit,
         verify=verify,
         relabel=relabel,
+        processes=True,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -8,10 +8,11 @@ import queue
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -74,12 +75,41 @@ class Clock:
         self.began = math.inf
 
 
+class Helper(ABC, Generic[Item, Gathered]):
+    """Does whole jobs elsewhere, as `labeler.hands.Hand` does in a process of its own."""
+
+    clock: Clock
+    """Tells when the item in hand was begun."""
+
+    @abstractmethod
+    def do(self, items: Sequence[Item]) -> Gathered:
+        """Do a job; raises `HelperDiedError` where the helper ends first."""
+
+    @abstractmethod
+    def in_hand(self) -> int | None:
+        """Return the position in its job of the item in hand; None where it gathers the results of all."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End at once, whatever is in hand."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Wait for the end, after the last job or the kill."""
+
+
+class HelperDiedError(Exception):
+    """A helper ended without an answer."""
+
+
 class Job(Generic[Item, Result, Gathered]):
     """Items that one worker does one after the other."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.items = items
         self.results: list[Result] = []
+        self.late: dict[int, Result] = {}
+        self.helper: Helper[Item, Gathered] | None = None
         self.gathered: Gathered | None = None
         self.error: BaseException | None = None
         self.done = threading.Event()
@@ -105,6 +135,11 @@ class Crew(Generic[Item, Result, Gathered]):
         another takes its place.
     seconds : float
         Time that an item may take.
+    help_of : callable, optional
+        Gives the helper of a worker, by the worker's number and those that there are; asked for before the first job.
+        Without one, or once its helper has died, a worker does its jobs itself.
+    fallen : callable
+        Told of each item that a helper had in hand when it died.
     """
 
     def __init__(
@@ -114,26 +149,32 @@ class Crew(Generic[Item, Result, Gathered]):
         gather: Callable[[Sequence[Result], int], Gathered],
         late: Callable[[Item], Result],
         seconds: float = math.inf,
+        *,
+        help_of: Callable[[int, Sequence[Any]], Helper[Item, Gathered]] | None = None,
+        fallen: Callable[[Item], object] = lambda _: None,
     ) -> None:
         self._workers, self._work, self._gather, self._late = workers, work, gather, late
-        self._seconds = seconds
+        self._seconds, self._help_of, self._fallen = seconds, help_of, fallen
+        self._helpers: list[Helper[Item, Gathered]] = []
         self._numbers = itertools.count()
         self._queue: queue.SimpleQueue[Job[Item, Result, Gathered] | None] = queue.SimpleQueue()
         self._stopped = False
         self._threads: list[threading.Thread] = []
 
-    def run(self, groups: Iterable[tuple[Sequence[Item], Beside]]) -> Iterator[tuple[Gathered | None, Beside]]:
+    def run(
+        self, groups: Iterable[tuple[Sequence[Item], Beside]]
+    ) -> Generator[tuple[Gathered | None, Beside], None, None]:
         """Yield what each group of items came to, in order (None for an empty one), and what was given beside it."""
         waiting: deque[tuple[Job[Item, Result, Gathered], Beside]] = deque()
         interval = sys.getswitchinterval()
         try:
             sys.setswitchinterval(_SWITCH)
-            for _ in range(self._workers):
-                self._hire(None)
             for items, beside in groups:
                 job: Job[Item, Result, Gathered] = Job(items)
                 waiting.append((job, beside))
                 if items:
+                    if not self._threads:
+                        self._start()
                     self._queue.put(job)
                 else:
                     job.done.set()
@@ -141,12 +182,25 @@ class Crew(Generic[Item, Result, Gathered]):
                     yield self._finished(waiting)
             while waiting:
                 yield self._finished(waiting)
+        except BaseException:
+            for helper in self._helpers:
+                helper.kill()
+            raise
         finally:
             self._stopped = True
             for _ in range(self._workers):
                 self._queue.put(None)
             self._part()
             sys.setswitchinterval(interval)
+
+    def _start(self) -> None:
+        """Hire the workers, with their helpers first, for a process is best forked before there are threads."""
+        numbers = [next(self._numbers) for _ in range(self._workers)]
+        if self._help_of is not None:
+            for number in numbers:
+                self._helpers.append(self._help_of(number, tuple(self._helpers)))
+        for number, helper in itertools.zip_longest(numbers, self._helpers):
+            self._hire(number, helper, None)
 
     def _part(self) -> None:
         """Wait for the threads to end: the interpreter must not take itself down under native code."""
@@ -156,6 +210,8 @@ class Crew(Generic[Item, Result, Gathered]):
                 thread.join(max(0.0, until - time.monotonic()))
                 if thread.is_alive():
                     thread.name = GIVEN_UP
+        for helper in self._helpers:
+            helper.close()
 
     def _finished(self, waiting: deque[tuple[Job[Item, Result, Gathered], Beside]]) -> tuple[Gathered | None, Beside]:
         job, beside = waiting[0]
@@ -169,9 +225,10 @@ class Crew(Generic[Item, Result, Gathered]):
             raise job.error
         return job.gathered, beside
 
-    def _hire(self, job: Job[Item, Result, Gathered] | None) -> None:
-        number = next(self._numbers)
-        thread = threading.Thread(target=self._live, args=(number, job), daemon=True)
+    def _hire(
+        self, number: int, helper: Helper[Item, Gathered] | None, job: Job[Item, Result, Gathered] | None
+    ) -> None:
+        thread = threading.Thread(target=self._live, args=(number, helper, job), daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -180,16 +237,53 @@ class Crew(Generic[Item, Result, Gathered]):
             if job.done.is_set() or time.monotonic() - job.clock.began <= self._seconds:
                 return
             job.owner += 1
-            if job.thread is not None:
-                job.thread.name = GIVEN_UP
+            if job.helper is not None:
+                began = job.clock.began
+                job.helper.kill()
+                position = job.helper.in_hand()
+                # What ended in this very moment was not late.
+                if position is not None and job.clock.began == began:
+                    job.late[position] = self._late(job.items[position])
+                job.helper = None
+            else:
+                job.late[len(job.results)] = self._late(job.items[len(job.results)])
+                if job.thread is not None:
+                    job.thread.name = GIVEN_UP
             job.clock = Clock()
-            job.results.append(self._late(job.items[len(job.results)]))
-        self._hire(job)
+        self._hire(next(self._numbers), None, job)
 
-    def _live(self, number: int, job: Job[Item, Result, Gathered] | None) -> None:
-        if job is None or self._do(job, number):
-            while (job := self._queue.get()) is not None and self._do(job, number):
-                pass
+    def _live(
+        self, number: int, helper: Helper[Item, Gathered] | None, job: Job[Item, Result, Gathered] | None
+    ) -> None:
+        if job is not None and not self._do(job, number):
+            return
+        while (job := self._queue.get()) is not None:
+            owner = job.owner
+            if helper is not None:
+                if self._hand_over(job, helper, owner):
+                    continue
+                helper = None
+            if job.owner != owner or not self._do(job, number):
+                return
+
+    def _hand_over(self, job: Job[Item, Result, Gathered], helper: Helper[Item, Gathered], owner: int) -> bool:
+        """Let a helper do a job; return False where it died of it, or was killed since it was late."""
+        with job.lock:
+            job.helper, job.clock = helper, helper.clock
+        try:
+            job.gathered = helper.do(job.items)
+        except HelperDiedError:
+            with job.lock:
+                if job.owner == owner:
+                    job.helper, job.clock = None, Clock()
+                    position = helper.in_hand()
+                    for item in job.items if position is None else [job.items[position]]:
+                        self._fallen(item)
+            return False
+        except BaseException as error:
+            job.error = error
+        job.done.set()
+        return True
 
     def _do(self, job: Job[Item, Result, Gathered], number: int) -> bool:
         """Do a job from where it stands; return False where another worker has taken it over."""
@@ -197,11 +291,14 @@ class Crew(Generic[Item, Result, Gathered]):
             owner, clock = job.owner, job.clock
             job.thread = threading.current_thread()
         try:
-            for item in job.items[len(job.results) :]:
+            for position in range(len(job.results), len(job.items)):
                 if self._stopped:
                     return False
+                if position in job.late:
+                    job.results.append(job.late[position])
+                    continue
                 clock.start()
-                result = self._work(item, number, clock)
+                result = self._work(job.items[position], number, clock)
                 with job.lock:
                     if job.owner != owner:
                         return False

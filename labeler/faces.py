@@ -32,6 +32,7 @@ shape is the median of the landmarks on FairFace's training pictures, made symme
 
 _SECOND_ZOOM = 4
 _LARGEST_ZOOM = 2.0
+_ENLARGED_TO = 192
 _LONGEST_SIDE = 2048
 _PYRAMID_FROM = 320
 _CANDIDATES = 3
@@ -295,7 +296,9 @@ def _search(pixels: Pixels, glimpse: Glimpse, networks: Networks, min_face: floa
     if face is not None:
         views = _Views(pixels, glimpse.small, glimpse.scale)
         return Finding(len(glimpse.faces), replace(face, landmarks=_aligned(views, face, networks.aligner)))
-    second = min(_LARGEST_ZOOM, _scale(pixels, min_face / _SECOND_ZOOM))
+    # Enlarging shows nothing new but to a network that is blind to faces of a few pixels.
+    largest = min(_LARGEST_ZOOM, max(1.0, _ENLARGED_TO / min(pixels.shape[:2])))
+    second = min(largest, _scale(pixels, min_face / _SECOND_ZOOM))
     finding = _look(pixels, glimpse, networks, _FIRST, _FIRST_TURNED)
     if finding.face is None and second > glimpse.scale:
         small = _resized(pixels, second)

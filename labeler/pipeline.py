@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -10,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from labeler.crew import Budget, Clock, Crew
 from labeler.decode import DECODE_VERSION, Limits, quiet_decoders
 from labeler.errors import StoreError
 from labeler.faces import MIN_FACE, Cropper, Face
+from labeler.hands import Hand, can_fork
 from labeler.looks import looks
 from labeler.merge import Counts, Keep, Label, Merge, Step
 from labeler.pack import BATCH, Manifest, Pack, Prediction
-from labeler.prepare import Preparer, Row
+from labeler.prepare import Preparer, Row, Steps, last
 from labeler.state import Journal, locked
 from labeler.store import Block, Gap, check_store, encode_path, scan_blocks
 from labeler.table import FACE_COLUMNS, SCHEMA_VERSION, Rows, TableInfo, check_table_output, known_rows, schema, write
@@ -67,6 +69,9 @@ class Options:
         Files and pictures that all workers together may hold in memory, but for one that is larger by itself.
     checkpoint_seconds : float
         Rows labelled since are lost if the process is killed.
+    processes : bool
+        Whether each worker has a process of its own, forked from this one, where the system can do that: faster, and a
+        file that brings a decoder down brings down no more than that. For programs without threads of their own.
     """
 
     workers: int = 0
@@ -78,6 +83,7 @@ class Options:
     relabel: bool = False
     bytes_in_flight: int = 1 << 29
     checkpoint_seconds: float = 60.0
+    processes: bool = False
 
 
 @dataclass(frozen=True)
@@ -250,8 +256,8 @@ def label_store(
     root = check_store(store)
     target = check_table_output(out)
     quiet_decoders()
-    with locked(target):
-        run = _Run.of(root, target, pack, options)
+    with locked(target) as lock:
+        run = _Run.of(root, target, pack, options, lock)
         suspects = run.journal.open()
         finished = False
         try:
@@ -348,6 +354,10 @@ class _PostponedError(Exception):
     """A limit was reached before the rows of another pack could all be replaced."""
 
 
+_Gathered = tuple[Sequence[Row], pa.RecordBatch]
+_Hand = Hand[Label, Row, _Gathered]
+
+
 @dataclass
 class _Run:
     """One run that labels."""
@@ -357,16 +367,22 @@ class _Run:
     pack: Pack
     options: Options
     preparer: Preparer
+    lock: int
     complete: bool = False
     waiting: list[pa.RecordBatch] = field(default_factory=list)
     kept_at: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, root: Path, target: Path, pack: Pack, options: Options) -> _Run:
+    def of(cls, root: Path, target: Path, pack: Pack, options: Options, lock: int) -> _Run:
         """Look at what there is."""
         plan = _plan(root, target, pack.manifest, options)
         preparer = Preparer(root, plan.cropper, options.limits, Budget(options.bytes_in_flight))
-        return cls(plan, target, pack, options, preparer)
+        return cls(plan, target, pack, options, preparer, lock)
+
+    @property
+    def workers(self) -> int:
+        """Threads or processes that label."""
+        return self.options.workers or _cores()
 
     @property
     def journal(self) -> Journal:
@@ -448,11 +464,13 @@ class _Run:
     ) -> Generator[Keep | pa.RecordBatch, None, None]:
         """Yield the rows of the new table in order, as ranges of known rows and as batches of new ones."""
         crew = Crew(
-            self.options.workers or _cores(),
-            lambda label, number, clock: self._prepare(label, number, clock, suspects),
+            self.workers,
+            lambda label, number, clock: last(self._prepare(label, number, clock, suspects)),
             self._gather,
             self._late,
             self.options.limits.seconds,
+            help_of=functools.partial(self._hand, suspects) if self.options.processes and can_fork() else None,
+            fallen=lambda label: suspects.add(label.entry.path),
         )
         for labelled, steps in crew.run(_groups(self.merge.steps())):
             rows, batch = labelled or ([], None)
@@ -460,6 +478,21 @@ class _Run:
             progress(sum(step.stop - step.start if isinstance(step, Keep) else 1 for step in steps))
             if time.monotonic() - self.kept_at >= self.options.checkpoint_seconds:
                 self._keep()
+
+    def _hand(self, suspects: set[str], number: int, others: Sequence[_Hand]) -> _Hand:
+        """Fork the process of a worker; half of the bytes are shared out, what needs more asks for the rest."""
+
+        def begin(budget: Budget) -> None:
+            self.preparer = replace(self.preparer, budget=budget)
+
+        return Hand(
+            lambda label, clock: self._prepare(label, number, clock, suspects),
+            lambda rows: self._gather(rows, number),
+            begin,
+            self.preparer.budget,
+            self.options.bytes_in_flight // (2 * self.workers),
+            [self.lock, *(other.descriptor for other in others)],
+        )
 
     def _in_order(
         self, steps: Sequence[Step], rows: Sequence[Row], batch: pa.RecordBatch | None
@@ -489,23 +522,30 @@ class _Run:
         if batch is not None and start < stop:
             yield batch.slice(start, stop - start)
 
-    def _prepare(self, label: Label, number: int, clock: Clock, suspects: set[str]) -> Row:
+    def _prepare(self, label: Label, number: int, clock: Clock, suspects: set[str]) -> Steps[Row]:
         entry = label.entry
         if entry.path in suspects:
             clock.stop()
             row = prepare_alone(self.preparer, entry)
             row.kept = label.content_hash is not None and row.content_hash == label.content_hash
             return row
-        self.journal.enter(number, entry.path)
-        return self.preparer.prepare(entry, clock, label.content_hash)
+        steps = self.preparer.steps(entry, clock, label.content_hash)
+        while True:
+            self.journal.enter(number, entry.path)
+            try:
+                next(steps)
+            except StopIteration as end:
+                done: Row = end.value
+                return done
+            yield
 
     def _late(self, label: Label) -> Row:
         row = Row(label.entry)
         row.fail("too_large", f"took more than {self.options.limits.seconds:g} seconds")
         return row
 
-    def _gather(self, rows: Sequence[Row], number: int) -> tuple[Sequence[Row], pa.RecordBatch]:
-        """Return the rows of some files, without their crops, and those not kept as a part of the table."""
+    def _gather(self, rows: Sequence[Row], number: int) -> _Gathered:
+        """Return the rows of some files, without crops and faces, and those not kept as a part of the table."""
         manifest = self.pack.manifest
         crops = [row.crop for row in rows if row.crop is not None]
         shape = (manifest.height, manifest.width, *((manifest.channels,) if manifest.channels > 1 else ()))
@@ -522,6 +562,8 @@ class _Run:
             else:
                 row.fail("crashed", "the network's output is not a finite number")
         batch = _record_batch([row for row in rows if not row.kept], _chosen(prediction, finite), manifest)
+        for row in rows:
+            row.face = None
         return rows, batch
 
 

@@ -27,8 +27,13 @@ _SEPARATOR = "\0"
 
 
 @contextmanager
-def locked(target: Path) -> Iterator[None]:
+def locked(target: Path) -> Iterator[int]:
     """Hold the lock of a label table; the system lets go of it however the process ends.
+
+    Yields
+    ------
+    int
+        The descriptor that holds it, which no process that is forked meanwhile may keep open.
 
     Raises
     ------
@@ -40,7 +45,7 @@ def locked(target: Path) -> Iterator[None]:
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}".encode(), 0)
-        yield
+        yield descriptor
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)

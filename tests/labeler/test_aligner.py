@@ -59,11 +59,12 @@ class Says:
         return [np.array([self.poses.pop(0)], np.float32)]
 
 
-def settled(coarse: Says, fine: Says) -> list[Pose]:
+def settled(coarse: Says, fine: Says, *, upright: bool = False) -> list[Pose]:
     """Return the poses that an aligner of two networks follows."""
     aligner = Aligner(cast("Any", coarse), cast("Any", fine), "digest")
-    empty: list[Pose] = []
-    return aligner.settle(empty, lambda _: np.zeros((WINDOW, WINDOW), np.uint8), lambda poses, pose: [*poses, pose])
+    start: list[Pose] = []
+    window = np.zeros((WINDOW, WINDOW), np.uint8)
+    return aligner.settle(start, lambda _: window, lambda poses, pose: [*poses, pose], upright=upright)
 
 
 def test_each_network_is_asked_once_more_where_it_moved_the_face_far() -> None:
@@ -71,6 +72,16 @@ def test_each_network_is_asked_once_more_where_it_moved_the_face_far() -> None:
     assert len(settled(Says(still), Says(still))) == 2
     assert len(settled(Says(moved), Says(moved, still))) == 3
     assert len(settled(Says(turned, turned), Says(moved, moved))) == 4
+
+
+def test_what_stands_upright_is_shown_to_the_fine_network_alone_unless_that_moves_it_far() -> None:
+    still, moved, turned = (0.0, 0.0, 1.0, 0.0), (0.2, 0.0, 1.0, 0.0), (0.0, 0.0, -1.0, 0.0)
+    nobody = Says()
+    assert len(settled(nobody, Says(still), upright=True)) == 1
+    assert len(settled(nobody, Says(moved, still), upright=True)) == 2
+    # What the fine network saw of a face upside down is forgotten: the coarse one starts where the detector saw it.
+    assert settled(Says(turned, still), Says(turned, still), upright=True) == [Pose(0, -1), Pose(0, 1), Pose(0, 1)]
+    assert len(settled(Says(still), Says(moved, moved, still), upright=True)) == 2
 
 
 @pytest.mark.parametrize("answer", [(np.nan, 0.0, 1.0, 0.0), (0.0, 0.0, np.inf, 0.0), (0.0, 0.0, 0.0, 0.0)])

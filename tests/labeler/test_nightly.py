@@ -106,13 +106,13 @@ def night(tmp_path: Path, pack: Pack) -> Night:
 def labelled_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list to which the path of each file that is looked at will be added."""
     seen: list[str] = []
-    real = Preparer.prepare
+    real = Preparer.steps
 
     def noted(self: Preparer, entry: Any, *more: Any) -> Any:
         seen.append(entry.path)
         return real(self, entry, *more)
 
-    monkeypatch.setattr(Preparer, "prepare", noted)
+    monkeypatch.setattr(Preparer, "steps", noted)
     return seen
 
 
