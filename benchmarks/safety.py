@@ -28,7 +28,7 @@ CALL = """
 import sys
 from labeler.pack import Pack
 from labeler.pipeline import Options, label_store
-options = Options(checkpoint_seconds=0.05)
+options = Options(checkpoint_seconds=0.05, processes=True)
 print(label_store(sys.argv[1], sys.argv[2], Pack.load(sys.argv[3]), options).counts.resumed)
 """
 """A run that keeps its rows so often that a short one has some to go on from."""

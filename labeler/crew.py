@@ -120,7 +120,7 @@ class Job(Generic[Item, Result, Gathered]):
 
 
 class Crew(Generic[Item, Result, Gathered]):
-    """Threads that turn items into results.
+    """Threads that turn items into results, themselves or each with a helper.
 
     Parameters
     ----------
@@ -131,8 +131,8 @@ class Crew(Generic[Item, Result, Gathered]):
     gather : callable
         Turns the results of a whole job into what `run` yields; gets the number of the worker.
     late : callable
-        Gives the result of an item that took too long. Its thread is left alone, since no thread can be ended, and
-        another takes its place.
+        Gives the result of an item that took too long. Its thread is left alone, since no thread can be ended, or its
+        helper is killed, and another thread takes its place.
     seconds : float
         Time that an item may take.
     help_of : callable, optional

@@ -11,10 +11,11 @@ import pickle
 import signal
 import struct
 import sys
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
 from labeler.crew import Budget, Clock, Helper, HelperDiedError
 
@@ -28,6 +29,8 @@ GATHERING = -1
 
 _DONE, _FAILED, _HOLD, _FREE = range(4)
 _PARENT_DIES = 1
+_PATIENCE = 5.0
+_LOOK_AGAIN = 0.002
 
 
 def can_fork() -> bool:
@@ -99,11 +102,15 @@ class Hand(Helper[Item, Gathered], Generic[Item, Result, Gathered]):
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            self._pipe.close()
-            for descriptor in closing:
-                os.close(descriptor)
-            begin(_Asking(share, far))
-            _serve(far, parent, self._job)
+            try:
+                self._pipe.close()
+                for descriptor in closing:
+                    os.close(descriptor)
+                begin(_Asking(share, far))
+                _serve(far, parent, self._job)
+            finally:
+                # Whatever happens, the child must not go on with what its parent was about.
+                os._exit(1)
         far.close()
 
     def _job(self, items: Sequence[Item]) -> Gathered:
@@ -166,10 +173,12 @@ class Hand(Helper[Item, Gathered], Generic[Item, Result, Gathered]):
             os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Let the process end, and wait for that."""
+        """Let the process end, and wait for that; what hangs in the system itself, killed or not, is left to it."""
         self._pipe.close()
+        until = time.monotonic() + _PATIENCE
         with suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+            while os.waitpid(self.pid, os.WNOHANG) == (0, 0) and time.monotonic() < until:
+                time.sleep(_LOOK_AGAIN)
 
 
 class _Asking(Budget):
@@ -193,26 +202,20 @@ class _Asking(Budget):
             self._pipe.send((_FREE, None))
 
 
-def _serve(pipe: Connection, parent: int, work: Callable[[Sequence[Any]], object]) -> NoReturn:
-    """Do what comes through a pipe until it is closed, and end the process."""
-    code = 1
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        ctypes.CDLL(None).prctl(_PARENT_DIES, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(code)
-        while True:
+def _serve(pipe: Connection, parent: int, work: Callable[[Sequence[Any]], object]) -> None:
+    """Do what comes through a pipe until it is closed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PARENT_DIES, signal.SIGKILL, 0, 0, 0)
+    with suppress(EOFError, OSError):
+        # A parent that died before it could be followed is its parent no more.
+        while os.getppid() == parent:
             items = pipe.recv()
             try:
                 answer = (_DONE, work(items))
             except BaseException as error:
                 answer = (_FAILED, _sendable(error))
             pipe.send(answer)
-    except (EOFError, OSError):
-        code = 0
-    finally:
-        os._exit(code)
 
 
 def _sendable(error: BaseException) -> BaseException:
