@@ -11,13 +11,15 @@ import numpy.typing as npt
 import onnx
 import torch
 from onnx import numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 from labeler.errors import LabelerError
 from labeler.pack import Manifest, Pack
 from labeler.taxonomy import TAXONOMIES
 from training.batches import plain_crops
 from training.networks import Labeler, build
+from training.parallel import as_input
+from training.pictures import Pixels
 from training.settings import Settings
 from training.sources import TrainingData
 from training.train import crop_logits, validation_cut, validation_row
@@ -25,12 +27,17 @@ from training.trained import Trained, answers, output_shape, write_trained
 
 Array = npt.NDArray[np.float32]
 
+SETTLED_ON = 2000
+"""Training crops whose means and variances the batch normalisation gets."""
+
 
 def restore_run(folder: str | os.PathLike[str], data: TrainingData, out: str | os.PathLike[str]) -> dict[str, float]:
     """Read a pack's weights out of its network and leave them as a run.
 
-    Batch normalisation comes back folded into the convolutions, and weights in int8 as what they stand for. The
-    validation pictures must be those that the pack was trained without: give the data the split that it was cut by.
+    Weights in int8 come back as what they stand for, and batch normalisation, which the export folded into the
+    convolutions, as one that changes nothing: its means and variances are those of training crops, so that training
+    goes on from what the pack does. The validation pictures must be those that the pack was trained without: give the
+    data the split that it was cut by.
 
     Parameters
     ----------
@@ -57,8 +64,10 @@ def restore_run(folder: str | os.PathLike[str], data: TrainingData, out: str | o
     network = build(settings.network, output_shape(settings, taxonomy))
     file = next(iter(manifest.outputs.values())).file
     _put_in(network, _weights(manifest.folder / file), str(manifest.folder / file))
-    _, validation = validation_cut(data, settings)
-    crops = plain_crops(data.pictures.widened(settings.margin), validation, (settings.width, settings.height))
+    training, validation = validation_cut(data, settings)
+    pictures, side = data.pictures.widened(settings.margin), (settings.width, settings.height)
+    _settle_normalisation(network, plain_crops(pictures, training[:: max(1, len(training) // SETTLED_ON)], side))
+    crops = plain_crops(pictures, validation, side)
     logits = crop_logits(answers(network, settings, taxonomy), crops)
     labels = {name: data.labels[name][validation] for name in settings.names}
     years = None if data.years is None else data.years[validation]
@@ -137,3 +146,36 @@ def _put_in(network: Labeler, weights: Mapping[str, tuple[Array, Array]], name: 
             f"{name}: is not the network that its pack.json names ({error}); copy the pack anew"
         ) from error
     network.eval()
+
+
+def _settle_normalisation(network: Labeler, crops: Pixels) -> None:
+    """Give batch normalisation the means and variances of crops, and the scale and shift that undo them."""
+    sums: dict[nn.BatchNorm2d, list[Tensor]] = {}
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, nn.BatchNorm2d)
+        values = inputs[0].double()
+        parts = [
+            torch.tensor(values.numel() / values.shape[1]),
+            values.sum((0, 2, 3)),
+            (values * values).sum((0, 2, 3)),
+        ]
+        sums[layer] = [a + b for a, b in zip(sums[layer], parts, strict=True)] if layer in sums else parts
+
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    handles = [layer.register_forward_pre_hook(note) for layer in layers]
+    with torch.inference_mode():
+        for start in range(0, len(crops), 256):
+            network(as_input(crops[start : start + 256]))
+    for handle in handles:
+        handle.remove()
+    with torch.no_grad():
+        for layer, (count, total, squares) in sums.items():
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            mean = total / count
+            variance = squares / count - mean * mean
+            layer.running_mean.copy_(mean)
+            layer.running_var.copy_(variance)
+            layer.weight.copy_(torch.sqrt(variance + layer.eps))
+            layer.bias.add_(mean)

@@ -17,6 +17,7 @@ from labeler.taxonomy import FAIRFACE  # noqa: E402
 from tests.packs import write_pack  # noqa: E402
 from training.cli import main  # noqa: E402
 from training.export import Options, export_pack  # noqa: E402
+from training.parallel import as_input  # noqa: E402
 from training.pictures import whole_pictures  # noqa: E402
 from training.restore import restore_run  # noqa: E402
 from training.settings import Settings  # noqa: E402
@@ -64,6 +65,19 @@ def test_a_restored_pack_has_the_weights_of_its_run(
     for name, values in trained.logits.items():
         assert np.abs(values - logits[name]).max() < apart
         assert np.array_equal(again.labels[name], trained.labels[name])
+
+
+def test_training_goes_on_from_what_the_pack_does(trained: Trained, data: TrainingData, tmp_path: Path) -> None:
+    export_pack(trained, tmp_path / "p", name="p", version="1", description="")
+    restore_run(tmp_path / "p", data, tmp_path / "run")
+    network = read_trained(tmp_path / "run").network
+    assert trained.crops is not None
+    crops = as_input(trained.crops)
+    with torch.no_grad():
+        ready = network.eval()(crops)["gender"]
+        learning = network.train()(crops)["gender"]
+    # A batch has means and variances of its own, near to those that the layers were given.
+    assert float((ready - learning).abs().mean()) < 0.3 * float(ready.std())
 
 
 def test_a_restored_run_can_be_trained_on(trained: Trained, data: TrainingData, tmp_path: Path) -> None:
