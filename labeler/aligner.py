@@ -23,10 +23,13 @@ MARGIN = 1.3
 
 DESCRIPTION = "aligner.json"
 STAGES = ("coarse", "fine")
-_COARSE_FAR = 0.6
-_FINE_FAR = 0.05
-_NEAR = 0.1
-_NEARBY = 0.3
+_LOOKS = ((2, 0.6), (4, 0.02))
+"""How often each network is asked at most, and what it must have moved the face by to be asked once more."""
+
+_UPRIGHT_LOOKS = (0.3, 0.1, 0.1)
+"""How far the fine network may move an upright face, look by look."""
+
+_SETTLED = 0.05
 Place = TypeVar("Place")
 
 _OUTPUTS = ("pose",)
@@ -88,7 +91,7 @@ class Aligner:
     ) -> Place:
         """Return where a face lies, from where it was seen, by looking at one window after the other.
 
-        The coarse network is asked first, then the fine one, each once more where it moved the face far. What seems to
+        The coarse network is asked first, then the fine one, each again where it moved the face far. What seems to
         stand upright is shown to the fine one alone, and where this moves it little that is all: upside down or far
         turned it would be moved far, and again the second time.
 
@@ -108,21 +111,28 @@ class Aligner:
         ArithmeticError
             If a network gives no finite numbers.
         """
-        if upright:
-            first = _pose(self._fine, view(place))
-            nearer = follow(place, first)
-            if _distance(first) < _NEAR:
-                return nearer
-            if _distance(first) < _NEARBY:
-                second = _pose(self._fine, view(nearer))
-                if _distance(second) < _NEAR:
-                    return follow(nearer, second)
-        for runner, far in ((self._coarse, _COARSE_FAR), (self._fine, _FINE_FAR)):
-            for _ in range(2):
+        nearer = self._settle_upright(place, view, follow) if upright else None
+        if nearer is not None:
+            return nearer
+        for runner, (most_looks, far) in zip((self._coarse, self._fine), _LOOKS, strict=True):
+            for _ in range(most_looks):
                 pose = _pose(runner, view(place))
                 place = follow(place, pose)
                 if _distance(pose) < far:
                     break
+        return place
+
+    def _settle_upright(
+        self, place: Place, view: Callable[[Place], Pixels], follow: Callable[[Place, Pose], Place]
+    ) -> Place | None:
+        """Return where the fine network alone sees a face, or None where it moves it too far."""
+        for most in _UPRIGHT_LOOKS:
+            pose = _pose(self._fine, view(place))
+            if _distance(pose) >= most:
+                return None
+            place = follow(place, pose)
+            if _distance(pose) < _SETTLED:
+                break
         return place
 
 

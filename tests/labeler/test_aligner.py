@@ -67,18 +67,24 @@ def settled(coarse: Says, fine: Says, *, upright: bool = False) -> list[Pose]:
     return aligner.settle(start, lambda _: window, lambda poses, pose: [*poses, pose], upright=upright)
 
 
-def test_each_network_is_asked_once_more_where_it_moved_the_face_far() -> None:
-    still, turned, moved = (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, -1.0, 0.0), (0.1, 0.0, 1.0, 0.0)
+def test_each_network_is_asked_again_where_it_moved_the_face_far() -> None:
+    still, turned, moved = (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, -1.0, 0.0), (0.05, 0.0, 1.0, 0.0)
     assert len(settled(Says(still), Says(still))) == 2
     assert len(settled(Says(moved), Says(moved, still))) == 3
-    assert len(settled(Says(turned, turned), Says(moved, moved))) == 4
+    assert len(settled(Says(turned, turned), Says(moved, moved, moved, moved))) == 6
 
 
 def test_what_stands_upright_is_shown_to_the_fine_network_alone_unless_that_moves_it_far() -> None:
-    still, moved, turned = (0.0, 0.0, 1.0, 0.0), (0.2, 0.0, 1.0, 0.0), (0.0, 0.0, -1.0, 0.0)
+    still, near, moved, turned = (
+        (0.0, 0.0, 1.0, 0.0),
+        (0.06, 0.0, 1.0, 0.0),
+        (0.2, 0.0, 1.0, 0.0),
+        (0.0, 0.0, -1.0, 0.0),
+    )
     nobody = Says()
     assert len(settled(nobody, Says(still), upright=True)) == 1
     assert len(settled(nobody, Says(moved, still), upright=True)) == 2
+    assert len(settled(nobody, Says(moved, near, near), upright=True)) == 3
     # What the fine network saw of a face upside down is forgotten: the coarse one starts where the detector saw it.
     assert settled(Says(turned, still), Says(turned, still), upright=True) == [Pose(0, -1), Pose(0, 1), Pose(0, 1)]
     assert len(settled(Says(still), Says(moved, moved, still), upright=True)) == 2
