@@ -1,4 +1,4 @@
-"""One file in a process of its own: for a file that a run had in hand, or was about to classify, when it died."""
+"""One file in a process of its own: for what a run or a worker had in hand, or was to classify, when it died."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import numpy as np
 from labeler.crew import Clock
 from labeler.decode import Limits, quiet_decoders
 from labeler.faces import Cropper, Face
+from labeler.hands import end_with_parent
 from labeler.pack import Pack
 from labeler.prepare import Preparer, Row
 from labeler.store import Entry
@@ -101,6 +102,10 @@ def answer(request: dict[str, Any]) -> None:
 
 def _end_first(seconds: float) -> None:
     """See to it that this process ends even if nobody waits for it, and before any other where memory runs out."""
+    # A worker process ignores these two, and so would its child.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    end_with_parent()
     signal.alarm(min(math.ceil(_START_SECONDS + seconds), _LONGEST_ALARM))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")

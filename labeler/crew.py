@@ -28,6 +28,8 @@ _SWITCH = 0.0001
 image, and at Python's own 5 ms the cores wait for each other."""
 
 _PATIENCE = 5.0
+SPARES = 4
+"""Helpers beyond one a worker, for those that die; a process cannot well be forked once there are threads."""
 
 
 class Budget:
@@ -137,7 +139,7 @@ class Crew(Generic[Item, Result, Gathered]):
         Time that an item may take.
     help_of : callable, optional
         Gives the helper of a worker, by the worker's number and those that there are; asked for before the first job.
-        Without one, or once its helper has died, a worker does its jobs itself.
+        There are `SPARES` more, of which a worker takes one where its own has died; without one it does jobs itself.
     fallen : callable
         Told of each item that a helper had in hand when it died.
     """
@@ -156,6 +158,7 @@ class Crew(Generic[Item, Result, Gathered]):
         self._workers, self._work, self._gather, self._late = workers, work, gather, late
         self._seconds, self._help_of, self._fallen = seconds, help_of, fallen
         self._helpers: list[Helper[Item, Gathered]] = []
+        self._idle: deque[Helper[Item, Gathered]] = deque()
         self._numbers = itertools.count()
         self._queue: queue.SimpleQueue[Job[Item, Result, Gathered] | None] = queue.SimpleQueue()
         self._stopped = False
@@ -195,12 +198,19 @@ class Crew(Generic[Item, Result, Gathered]):
 
     def _start(self) -> None:
         """Hire the workers, with their helpers first, for a process is best forked before there are threads."""
-        numbers = [next(self._numbers) for _ in range(self._workers)]
         if self._help_of is not None:
-            for number in numbers:
-                self._helpers.append(self._help_of(number, tuple(self._helpers)))
-        for number, helper in itertools.zip_longest(numbers, self._helpers):
-            self._hire(number, helper, None)
+            for _ in range(self._workers + SPARES):
+                self._helpers.append(self._help_of(next(self._numbers), tuple(self._helpers)))
+        self._idle.extend(self._helpers)
+        for _ in range(self._workers):
+            self._hire(None)
+
+    def _helper(self) -> Helper[Item, Gathered] | None:
+        """Return a helper that nobody has, if there is one left."""
+        try:
+            return self._idle.popleft()
+        except IndexError:
+            return None
 
     def _part(self) -> None:
         """Wait for the threads to end: the interpreter must not take itself down under native code."""
@@ -225,20 +235,20 @@ class Crew(Generic[Item, Result, Gathered]):
             raise job.error
         return job.gathered, beside
 
-    def _hire(
-        self, number: int, helper: Helper[Item, Gathered] | None, job: Job[Item, Result, Gathered] | None
-    ) -> None:
-        thread = threading.Thread(target=self._live, args=(number, helper, job), daemon=True)
+    def _hire(self, job: Job[Item, Result, Gathered] | None) -> None:
+        thread = threading.Thread(target=self._live, args=(next(self._numbers), job), daemon=True)
         self._threads.append(thread)
         thread.start()
 
     def _replace(self, job: Job[Item, Result, Gathered]) -> None:
         with job.lock:
-            if job.done.is_set() or time.monotonic() - job.clock.began <= self._seconds:
+            began = job.clock.began
+            if job.done.is_set() or time.monotonic() - began <= self._seconds:
                 return
             job.owner += 1
+            if job.thread is not None:
+                job.thread.name = GIVEN_UP
             if job.helper is not None:
-                began = job.clock.began
                 job.helper.kill()
                 position = job.helper.in_hand()
                 # What ended in this very moment was not late.
@@ -247,31 +257,30 @@ class Crew(Generic[Item, Result, Gathered]):
                 job.helper = None
             else:
                 job.late[len(job.results)] = self._late(job.items[len(job.results)])
-                if job.thread is not None:
-                    job.thread.name = GIVEN_UP
             job.clock = Clock()
-        self._hire(next(self._numbers), None, job)
+        self._hire(job)
 
-    def _live(
-        self, number: int, helper: Helper[Item, Gathered] | None, job: Job[Item, Result, Gathered] | None
-    ) -> None:
+    def _live(self, number: int, job: Job[Item, Result, Gathered] | None) -> None:
         if job is not None and not self._do(job, number):
             return
+        helper = self._helper()
         while (job := self._queue.get()) is not None:
             owner = job.owner
             if helper is not None:
                 if self._hand_over(job, helper, owner):
                     continue
-                helper = None
+                helper = self._helper()
+            # A job that a helper fell over is for this process, which knows what to beware of.
             if job.owner != owner or not self._do(job, number):
                 return
 
     def _hand_over(self, job: Job[Item, Result, Gathered], helper: Helper[Item, Gathered], owner: int) -> bool:
         """Let a helper do a job; return False where it died of it, or was killed since it was late."""
+        gathered, failure = None, None
         with job.lock:
-            job.helper, job.clock = helper, helper.clock
+            job.helper, job.clock, job.thread = helper, helper.clock, threading.current_thread()
         try:
-            job.gathered = helper.do(job.items)
+            gathered = helper.do(job.items)
         except HelperDiedError:
             with job.lock:
                 if job.owner == owner:
@@ -281,7 +290,11 @@ class Crew(Generic[Item, Result, Gathered]):
                         self._fallen(item)
             return False
         except BaseException as error:
-            job.error = error
+            failure = error
+        with job.lock:
+            if job.owner != owner:
+                return False
+            job.gathered, job.error = gathered, failure
         job.done.set()
         return True
 

@@ -32,7 +32,7 @@ class Limits:
     file_bytes : int
         Most bytes a file may have.
     seconds : float
-        Longest time that a file may take, once it is in hand.
+        Longest time that a step of the work on a file may take: to read and decode it, to look for faces, to crop.
     """
 
     pixels: int = 200_000_000
@@ -99,15 +99,22 @@ def check(data: bytes, limits: Limits) -> Header:
     return header
 
 
-def reduction_to(header: Header, least: int) -> int:
-    """Return the strongest reduction, of 1, 2, 4 and 8, that leaves the shorter side at least so many pixels.
+def reductions(header: Header) -> tuple[int, ...]:
+    """Return the reductions at which a file can be decoded besides 1, the strongest first: only a JPEG has some.
 
-    Only a JPEG can be decoded at a reduced size; the others give 1, as does a `least` of 0.
+    A reduced side is rounded up, so that its last pixel may show less than the others. Where the picture is then
+    mirrored or turned, that pixel comes first and all others lie off their places: the sides must be multiples there.
     """
-    if header.format != "jpeg" or least <= 0:
-        return 1
+    if header.format != "jpeg":
+        return ()
+    whole = header.orientation == 1
+    return tuple(r for r in (8, 4, 2) if whole or header.width % r == header.height % r == 0)
+
+
+def reduction_to(header: Header, least: int) -> int:
+    """Return the strongest reduction that leaves the shorter side at least so many pixels; 1 for a `least` of 0."""
     shorter = min(header.width, header.height)
-    return next((reduction for reduction in (8, 4, 2) if shorter >= reduction * least), 1)
+    return next((reduction for reduction in reductions(header) if shorter >= reduction * least > 0), 1)
 
 
 def decoded_bytes(header: Header, reduction: int) -> int:

@@ -12,6 +12,7 @@ import signal
 import struct
 import sys
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -23,7 +24,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Gathered = TypeVar("Gathered")
 
-_POSITION, _BEGAN = struct.Struct("=q"), struct.Struct("=d")
+_POSITION, _BEGAN = struct.Struct("q"), struct.Struct("d")
 GATHERING = -1
 """The position while the results of a job are gathered."""
 
@@ -36,6 +37,12 @@ _LOOK_AGAIN = 0.002
 def can_fork() -> bool:
     """Tell whether this system can fork a process whose libraries go on working in it."""
     return sys.platform == "linux"
+
+
+def end_with_parent() -> None:
+    """Have the system kill this process when its parent ends, however that ends; does nothing but on Linux."""
+    if can_fork():
+        ctypes.CDLL(None).prctl(_PARENT_DIES, signal.SIGKILL, 0, 0, 0)
 
 
 class SharedClock(Clock):
@@ -100,7 +107,10 @@ class Hand(Helper[Item, Gathered], Generic[Item, Result, Gathered]):
         self._work, self._gather, self._budget = work, gather, budget
         self._pipe, far = multiprocessing.Pipe()
         parent = os.getpid()
-        self.pid = os.fork()
+        with warnings.catch_warnings():
+            # From 3.12 on Python warns of threads, those of libraries too; a helper uses none of theirs.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.pid = os.fork()
         if self.pid == 0:
             try:
                 self._pipe.close()
@@ -118,6 +128,7 @@ class Hand(Helper[Item, Gathered], Generic[Item, Result, Gathered]):
         results: dict[int, Result] = {}
         while under_way:
             for position, steps in list(under_way.items()):
+                self._clock.stop()
                 self._clock.position = position
                 self._clock.start()
                 try:
@@ -206,7 +217,7 @@ def _serve(pipe: Connection, parent: int, work: Callable[[Sequence[Any]], object
     """Do what comes through a pipe until it is closed."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PARENT_DIES, signal.SIGKILL, 0, 0, 0)
+    end_with_parent()
     with suppress(EOFError, OSError):
         # A parent that died before it could be followed is its parent no more.
         while os.getppid() == parent:

@@ -52,7 +52,7 @@ class Options:
     Parameters
     ----------
     workers : int
-        Threads; 0 for one a core.
+        Threads or processes; 0 for one a core.
     face : str
         ``auto`` finds the face, ``whole`` takes each picture as the crop; see `labeler.faces.Cropper.of`.
     min_face : float
@@ -66,7 +66,8 @@ class Options:
     relabel : bool
         Whether every file is labelled anew.
     bytes_in_flight : int
-        Files and pictures that all workers together may hold in memory, but for one that is larger by itself.
+        Files and pictures that all workers together may hold in memory, but for one that is larger by itself, and for
+        up to a megabyte of each file in their jobs.
     checkpoint_seconds : float
         Rows labelled since are lost if the process is killed.
     processes : bool
@@ -84,6 +85,16 @@ class Options:
     bytes_in_flight: int = 1 << 29
     checkpoint_seconds: float = 60.0
     processes: bool = False
+
+    @property
+    def crew(self) -> int:
+        """How many workers there are."""
+        return self.workers or _cores()
+
+    @property
+    def shared_out(self) -> int:
+        """Bytes in flight that the worker processes share out among them; 0 where there are no such processes."""
+        return max(self.bytes_in_flight // 2, self.crew) if self.processes and can_fork() else 0
 
 
 @dataclass(frozen=True)
@@ -235,7 +246,7 @@ def label_store(
     pack : Pack
         The classifiers.
     options : Options, optional
-        Threads, limits, how faces are looked for, and what is labelled anew.
+        Workers, limits, how faces are looked for, and what is labelled anew.
     progress : callable
         Called with the number of files done since the last call.
 
@@ -376,13 +387,8 @@ class _Run:
     def of(cls, root: Path, target: Path, pack: Pack, options: Options, lock: int) -> _Run:
         """Look at what there is."""
         plan = _plan(root, target, pack.manifest, options)
-        preparer = Preparer(root, plan.cropper, options.limits, Budget(options.bytes_in_flight))
+        preparer = Preparer(root, plan.cropper, options.limits, Budget(options.bytes_in_flight - options.shared_out))
         return cls(plan, target, pack, options, preparer, lock)
-
-    @property
-    def workers(self) -> int:
-        """Threads or processes that label."""
-        return self.options.workers or _cores()
 
     @property
     def journal(self) -> Journal:
@@ -464,12 +470,12 @@ class _Run:
     ) -> Generator[Keep | pa.RecordBatch, None, None]:
         """Yield the rows of the new table in order, as ranges of known rows and as batches of new ones."""
         crew = Crew(
-            self.workers,
+            self.options.crew,
             lambda label, number, clock: last(self._prepare(label, number, clock, suspects)),
             self._gather,
             self._late,
             self.options.limits.seconds,
-            help_of=functools.partial(self._hand, suspects) if self.options.processes and can_fork() else None,
+            help_of=functools.partial(self._hand, suspects) if self.options.shared_out else None,
             fallen=lambda label: suspects.add(label.entry.path),
         )
         for labelled, steps in crew.run(_groups(self.merge.steps())):
@@ -480,7 +486,7 @@ class _Run:
                 self._keep()
 
     def _hand(self, suspects: set[str], number: int, others: Sequence[_Hand]) -> _Hand:
-        """Fork the process of a worker; half of the bytes are shared out, what needs more asks for the rest."""
+        """Fork the process of a worker, which has its share of the bytes and asks for more where it needs more."""
 
         def begin(budget: Budget) -> None:
             self.preparer = replace(self.preparer, budget=budget)
@@ -490,7 +496,7 @@ class _Run:
             lambda rows: self._gather(rows, number),
             begin,
             self.preparer.budget,
-            self.options.bytes_in_flight // (2 * self.workers),
+            self.options.shared_out // self.options.crew,
             [self.lock, *(other.descriptor for other in others)],
         )
 

@@ -13,7 +13,16 @@ from typing import TypeVar
 import numpy as np
 
 from labeler.crew import Budget, Clock
-from labeler.decode import Limits, Picture, Pixels, check, decode_checked, decoded_bytes, reduction_to
+from labeler.decode import (
+    Limits,
+    Picture,
+    Pixels,
+    check,
+    decode_checked,
+    decoded_bytes,
+    reduction_to,
+    reductions,
+)
 from labeler.errors import DecodeError
 from labeler.faces import FACE_PIXELS, Cropper, Face, Finding
 from labeler.header import Header
@@ -26,11 +35,11 @@ _BOTH_LOOKS = 64
 _FINER = 2
 """How much finer than its crop a picture that is the crop itself should be decoded, along each side."""
 
-_SMALL = 1 << 20
-"""Bytes that a file may hold without asking for them."""
-
 _FACE_FINER = 1.6
 """The same for a face in a picture: as fine as the faces were that the default pack and the aligner learned from."""
+
+_SMALL = 1 << 20
+"""Bytes that a file may hold without asking for them."""
 
 
 Result = TypeVar("Result")
@@ -83,7 +92,7 @@ def content_hash(data: bytes) -> int:
 
 @dataclass(frozen=True)
 class Preparer:
-    """What every thread needs to turn files into rows; nothing in it changes.
+    """What every worker needs to turn files into rows; nothing in it changes.
 
     Parameters
     ----------
@@ -94,7 +103,7 @@ class Preparer:
     limits : Limits
         What a file may ask for before it is refused.
     budget : Budget
-        The bytes that all threads together may have in hand.
+        The bytes that all workers together may have in hand.
     """
 
     root: Path
@@ -255,7 +264,7 @@ def first_reduction(header: Header, cropper: Cropper) -> int:
     if cropper.networks is None:
         return reduction_to(header, _FINER * max(cropper.manifest.width, cropper.manifest.height))
     allowed = round(min(header.width, header.height) * cropper.min_face / FACE_PIXELS)
-    return next((r for r in (8, 4, 2) if r <= allowed and header.format == "jpeg"), 1)
+    return next((r for r in reductions(header) if r <= allowed), 1)
 
 
 def _reduction_for(face: Face, cropper: Cropper, reduction: int) -> int:

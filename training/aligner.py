@@ -374,8 +374,8 @@ def aligner_bytes(network: nn.Module) -> bytes:
 def rounded_aligner(content: bytes, pictures: Pictures, stage: Stage, seed: int) -> tuple[bytes, float]:
     """Return a network as `aligner_bytes` gives it in int8, and how far rounding moves the face.
 
-    That is the median over windows of a batch, in widths of the crop. The first half of them tell the ranges of the
-    activations.
+    That is the median over one window of each picture of a batch, in widths of the crop; the other one tells the ranges
+    of the activations.
     """
     order = np.arange(BATCH // 2) % len(pictures)
     windows = next(training_windows(pictures, order, stage, (seed, 3)))

@@ -26,7 +26,7 @@ def merge_averages(content: bytes) -> bytes:
         item.name: [side.dim_value for side in item.type.tensor_type.shape.dim[2:]]
         for item in [*onnx.shape_inference.infer_shapes(model).graph.value_info, *model.graph.input]
     }
-    uses = Counter(name for node in nodes for name in node.input)
+    uses = Counter(name for node in nodes for name in node.input) + Counter(item.name for item in model.graph.output)
     for pool in [node for node in nodes if node.op_type == "AveragePool"]:
         behind = next((node for node in nodes if pool.output[0] in node.input), pool)
         alone = uses[pool.output[0]] == 1 and _is_pointwise(behind) and uses[behind.input[1]] == 1
@@ -52,7 +52,8 @@ def _halves(pool: onnx.NodeProto, sides: list[int]) -> bool:
 
 
 def _is_pointwise(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Conv" and _values(node, "kernel_shape") == [1, 1]
+    plain = set(_values(node, "strides")) <= {1} and not any(_values(node, "pads"))
+    return node.op_type == "Conv" and _values(node, "kernel_shape") == [1, 1] and plain
 
 
 def _values(node: onnx.NodeProto, name: str) -> list[int]:

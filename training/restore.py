@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ from training.train import crop_logits, validation_cut, validation_row
 from training.trained import Trained, answers, output_shape, write_trained
 
 Array = npt.NDArray[np.float32]
+
+_WEIGHTED = (nn.Conv2d, nn.Linear)
 
 SETTLED_ON = 2000
 """Training crops whose means and variances the batch normalisation gets."""
@@ -59,11 +61,11 @@ def restore_run(folder: str | os.PathLike[str], data: TrainingData, out: str | o
         If the pack cannot be read, was not written by `training.export`, or the folder cannot be written.
     """
     manifest = Pack.load(folder).manifest
-    settings, epoch = _settings(manifest)
+    settings, epoch, sources = _settings(manifest)
     taxonomy = TAXONOMIES[manifest.taxonomy]
     network = build(settings.network, output_shape(settings, taxonomy))
     file = next(iter(manifest.outputs.values())).file
-    _put_in(network, _weights(manifest.folder / file), str(manifest.folder / file))
+    _put_in(network, manifest.folder / file)
     training, validation = validation_cut(data, settings)
     pictures, side = data.pictures.widened(settings.margin), (settings.width, settings.height)
     _settle_normalisation(network, plain_crops(pictures, training[:: max(1, len(training) // SETTLED_ON)], side))
@@ -71,16 +73,16 @@ def restore_run(folder: str | os.PathLike[str], data: TrainingData, out: str | o
     logits = crop_logits(answers(network, settings, taxonomy), crops)
     labels = {name: data.labels[name][validation] for name in settings.names}
     years = None if data.years is None else data.years[validation]
-    sources = [dict(source) for source in manifest.document["training"]["data"]]
     write_trained(Trained(network, settings, taxonomy, epoch, sources, logits, labels, "", crops, years), out)
     return validation_row(logits, labels)
 
 
-def _settings(manifest: Manifest) -> tuple[Settings, int]:
+def _settings(manifest: Manifest) -> tuple[Settings, int, list[dict[str, Any]]]:
     path = f"{manifest.folder}/pack.json"
     try:
         training = manifest.document["training"]
-        return Settings.from_document(training["settings"], path), int(training["epoch"])
+        sources = [dict(source) for source in training["data"]]
+        return Settings.from_document(training["settings"], path), int(training["epoch"]), sources
     except (KeyError, TypeError, ValueError) as error:
         raise LabelerError(
             f"{path}: does not say how it was trained ({error}); only such packs can be restored"
@@ -118,10 +120,14 @@ def _place(name: str) -> str:
     return ".".join(part for part, after in zip(way, longer, strict=True) if not after.startswith(f"{part}."))
 
 
-def _put_in(network: Labeler, weights: Mapping[str, tuple[Array, Array]], name: str) -> None:
-    """Put weights into a network whose batch normalisation then changes nothing but adds the bias."""
+def _put_in(network: Labeler, path: Path) -> None:
+    """Put a pack's weights into a network whose batch normalisation then changes nothing but adds the bias."""
     state = network.state_dict()
+    layers = {name.removeprefix("heads.") for name, part in network.named_modules() if isinstance(part, _WEIGHTED)}
     try:
+        weights = _weights(path)
+        if layers != weights.keys():
+            raise ValueError(f"only one of them has {', '.join(sorted(layers ^ weights.keys())[:3])}")
         for place, (kernel, bias) in weights.items():
             if place in network.heads:
                 state[f"heads.{place}.weight"], state[f"heads.{place}.bias"] = map(torch.tensor, (kernel, bias))
@@ -141,10 +147,9 @@ def _put_in(network: Labeler, weights: Mapping[str, tuple[Array, Array]], name: 
                 f"{after}.running_var": torch.ones(len(bias)),
             }
         network.load_state_dict(state)
-    except (AssertionError, AttributeError, RuntimeError, ValueError) as error:
-        raise LabelerError(
-            f"{name}: is not the network that its pack.json names ({error}); copy the pack anew"
-        ) from error
+    except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise LabelerError(f"{path}: not the network that pack.json names ({reason}); copy the pack anew") from error
     network.eval()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from labeler import alone, prepare
-from labeler.crew import Budget, Clock, Crew, HelperDiedError
+from labeler.crew import SPARES, Budget, Clock, Crew, HelperDiedError
 from labeler.decode import Limits, Picture, decode_checked
 from labeler.hands import Hand, can_fork
 from labeler.header import Header
@@ -184,6 +184,21 @@ def test_where_a_helper_dies_its_worker_does_the_job_and_is_told_of_the_item() -
     assert fallen == [5]
 
 
+def test_a_worker_whose_helper_died_takes_a_spare_one_while_there_are_some() -> None:
+    def dies(item: int, clock: Clock) -> Steps:
+        yield
+        if item % 10 == 5:
+            die()
+        return item
+
+    fallen: list[int] = []
+    found = [results or [] for results, _ in crew(dies, fallen).run([([k], k) for k in range(200)])]
+    assert [abs(result) for (result,) in found] == list(range(200))
+    # Each of these deaths costs its own job and no more; one of the last two workers may go on without a helper.
+    assert fallen[: 1 + SPARES] == list(range(5, 10 * (1 + SPARES), 10))
+    assert len(fallen) <= 2 + SPARES
+
+
 def test_a_helper_that_hangs_is_killed_and_the_rest_of_its_job_is_done() -> None:
     def hangs(item: int, clock: Clock) -> Steps:
         yield
@@ -217,7 +232,7 @@ def test_a_crew_that_is_broken_off_leaves_no_process() -> None:
     running = broken.run([([k], k) for k in range(100)])
     next(running)
     running.close()
-    assert len(pids) == 2
+    assert len(pids) == 2 + SPARES
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

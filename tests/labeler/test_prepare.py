@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from labeler.decode import Limits, Picture, Pixels, check, decode, decode_checked
+from labeler.decode import Limits, Picture, Pixels, check, decode, decode_checked, reductions
 from labeler.faces import Cropper
 from labeler.header import Header
 from labeler.pack import read_manifest
@@ -115,3 +117,33 @@ def test_a_picture_that_is_the_crop_is_decoded_once(tmp_path: Path) -> None:
     assert seen.finding is None
     assert seen.crop is not None
     assert seen.crop.shape == (48, 48)
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_a_turned_picture_of_odd_sides_has_its_face_where_it_lies(cropper: Cropper, orientation: int) -> None:
+    picture = canvas(4096, 800)[:4093, :4093]
+    content = io.BytesIO()
+    exif = Image.Exif()
+    exif[274] = orientation
+    stored = {2: picture[:, ::-1], 3: picture[::-1, ::-1], 4: picture[::-1], 1: picture}
+    flat = {5: 1, 6: 2, 7: 3, 8: 4}.get(orientation)
+    pixels = stored[orientation] if flat is None else np.swapaxes(stored[flat], 0, 1)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(content, "JPEG", quality=95, exif=exif)
+    seen, asked = looked(content.getvalue(), cropper)
+    # Mirrored or turned, the last pixel of a reduced side would come first and show less than the others.
+    assert asked == ([8] if orientation == 1 else [1])
+    whole, _ = cropper.crop(picture)
+    assert seen.finding is not None
+    assert whole is not None
+    assert seen.finding.face is not None
+    assert whole.face is not None
+    assert np.abs(seen.finding.face.landmarks - whole.face.landmarks).max() < 0.02 * 800
+    assert seen.finding.face.box == pytest.approx(whole.face.box, abs=0.03 * 800)
+
+
+def test_a_turned_picture_whose_sides_are_multiples_is_decoded_reduced() -> None:
+    assert reductions(Header("jpeg", 4000, 3000, 6)) == (8, 4, 2)
+    assert reductions(Header("jpeg", 4004, 3000, 6)) == (4, 2)
+    assert reductions(Header("jpeg", 4001, 3000, 6)) == ()
+    assert reductions(Header("jpeg", 4001, 3000, 1)) == (8, 4, 2)
+    assert reductions(Header("png", 4000, 3000, 1)) == ()
