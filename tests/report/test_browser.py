@@ -146,6 +146,21 @@ def test_the_first_screen_of_a_laptop_holds_verdict_shortage_certainty_and_next_
     assert max(bottoms) <= 900
 
 
+def test_the_figures_of_a_group_stay_in_the_card_in_a_wide_font(
+    browser: Chrome, make_page: Callable[[str], Page]
+) -> None:
+    look(browser, make_page("checked"))
+    beyond = browser.execute_script(
+        "document.body.style.fontFamily = 'DejaVu Sans, Verdana, sans-serif';"
+        "document.body.style.letterSpacing = '.03em';"
+        "const edge = document.querySelector('.card').getBoundingClientRect().right;"
+        "return [...document.querySelectorAll('.groups .by')].map(by => by.getBoundingClientRect().right"
+        " + by.scrollWidth - by.clientWidth - edge)"
+    )
+    assert len(beyond) > 5
+    assert max(beyond) <= 0
+
+
 def text(browser: Chrome) -> str:
     """Return what a reader sees, through the driver: the page itself may run nothing."""
     from selenium.webdriver.common.by import By
