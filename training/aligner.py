@@ -208,14 +208,22 @@ class Windows(Batch):
         Which windows show the mirror image, shape (n,).
     """
 
+    views: int = 2
     offsets: npt.NDArray[np.complex64] = field(default_factory=lambda: np.zeros((0, 2), np.complex64))
     mirrored: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     def split(self, count: int) -> list[Batch]:
         """Return `count` batches of nearly equal size that leave the windows of a picture together."""
-        pairs = np.arange(len(self.crops)).reshape(-1, 2)
-        parts = (pairs[chosen].ravel() for chosen in np.array_split(np.arange(len(pairs)), count))
-        return [Windows(self.crops[k], self.indices[k], None, None, self.offsets[k], self.mirrored[k]) for k in parts]
+        return [
+            replace(
+                self,
+                crops=self.crops[chosen],
+                indices=self.indices[chosen],
+                offsets=self.offsets[chosen],
+                mirrored=self.mirrored[chosen],
+            )
+            for chosen in self.shares_of(count)
+        ]
 
 
 def training_windows(pictures: Pictures, order: Indices, stage: Stage, seed: tuple[int, ...]) -> Iterator[Windows]:

@@ -30,21 +30,29 @@ class Batch:
         Shape (n,): position of each in `Pictures`.
     partners, shares : numpy.ndarray, optional
         Where crops are mixed: position of the other picture, and the first one's share in the mixture, shape (n,).
+    views : int
+        So many crops that follow one another are of one picture; a split keeps them together.
     """
 
     crops: Pixels
     indices: npt.NDArray[np.int64]
     partners: npt.NDArray[np.int64] | None = None
     shares: npt.NDArray[np.float32] | None = None
+    views: int = 1
 
     def split(self, count: int) -> list[Batch]:
         """Return `count` batches of nearly equal size with the same crops in the same order."""
         parts = []
-        for chosen in np.array_split(np.arange(len(self.crops)), count):
+        for chosen in self.shares_of(count):
             partners = None if self.partners is None else self.partners[chosen]
             shares = None if self.shares is None else self.shares[chosen]
-            parts.append(Batch(self.crops[chosen], self.indices[chosen], partners, shares))
+            parts.append(Batch(self.crops[chosen], self.indices[chosen], partners, shares, self.views))
         return parts
+
+    def shares_of(self, count: int) -> list[npt.NDArray[np.int64]]:
+        """Return which crops each of `count` parts gets, those of a picture together."""
+        pictures = np.arange(len(self.crops)).reshape(-1, self.views)
+        return [part.reshape(-1) for part in np.array_split(pictures, count)]
 
 
 SomeBatch = TypeVar("SomeBatch", bound=Batch)
@@ -103,6 +111,7 @@ def training_batches(
     *,
     groups: npt.NDArray[np.int64] | None = None,
     mix_up: float = 0.0,
+    views: int = 1,
 ) -> Iterator[Batch]:
     """Yield batches of augmented crops; what falls short of a full batch at the end is left out.
 
@@ -124,17 +133,20 @@ def training_batches(
         The group of every picture; needed for `mix_up`.
     mix_up : float
         As in `training.settings.Settings`.
+    views : int
+        Crops of each picture, one after the other; `size` must be a multiple of it.
     """
+    repeated = np.repeat(order, views)
 
     def make() -> Iterator[Batch]:
         rng = np.random.default_rng(seed)
-        for start in range(0, len(order) - size + 1, size):
-            chosen = order[start : start + size]
+        for start in range(0, len(repeated) - size + 1, size):
+            chosen = repeated[start : start + size]
             crops = [
                 augmented_crop(pictures.pixels[i], pictures.frames[i], *side, augmentation, rng, pictures.pixels)
                 for i in chosen
             ]
-            batch = Batch(channels_first(np.stack(crops)), chosen)
+            batch = Batch(channels_first(np.stack(crops)), chosen, views=views)
             yield batch if groups is None or mix_up == 0 else mixed(batch, groups, mix_up, rng)
 
     yield from in_background(make())

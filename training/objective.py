@@ -45,6 +45,16 @@ def distillation_loss(logits: Tensor, targets: Tensor, temperature: float) -> Te
     return temperature**2 * soft_cross_entropy(logits / temperature, targets)
 
 
+def disagreement(logits: Tensor) -> Tensor:
+    """Return how far the answers to two crops of one picture differ, shape (): their mean symmetric divergence.
+
+    ``(KL(p || q) + KL(q || p)) / 2`` of the probabilities of each pair (Liang et al. 2021, "R-Drop: regularized dropout
+    for neural networks"), for logits (2 n, K) in which the crops of a picture follow one another.
+    """
+    first, second = log_softmax(logits.float(), dim=1).reshape(-1, 2, logits.shape[1]).unbind(1)
+    return ((first.exp() - second.exp()) * (first - second)).sum(dim=1).mean() / 2
+
+
 class Teachers:
     """Trained networks whose outputs on a crop, averaged over them and perhaps its mirror image, are soft targets.
 
@@ -132,6 +142,8 @@ class Objective:
                 loss = (1 - weight) * loss + weight * distillation_loss(
                     logits, _mixed(self.taught[name], batch), temperature
                 )
+            if self.settings.agreement:
+                loss = loss + self.settings.agreement * disagreement(logits)
             losses.append(self.settings.weight(name) * loss)
         if self.years is not None and "age" in outputs:
             wanted = _mixed(self.years[:, None], batch)[:, 0]

@@ -68,6 +68,9 @@ class Settings:
         Weight of the smooth absolute error of the expected age in years.
     age_weight, gender_weight, ethnicity_weight : float
         What each attribute's loss counts: gender, the easiest, has the smallest loss and moves the trunk least.
+    agreement : float
+        Weight of how far the answers to two disturbed crops of one picture differ (`training.objective.disagreement`),
+        so that the label hangs less on how the face lies in the crop. Above 0, an epoch shows every picture twice.
     mix_up : float
         Parameter of the beta distribution that says in which shares two crops are mixed (Zhang et al. 2018, "mixup");
         the other crop is one of another perceived ethnicity where the batch has any. 0 mixes none.
@@ -118,6 +121,7 @@ class Settings:
     age_weight: float = 1.0
     gender_weight: float = 1.0
     ethnicity_weight: float = 1.0
+    agreement: float = 0.0
     mix_up: float = 0.0
     balance: str = "none"
     balance_power: float = 0.5
@@ -133,6 +137,11 @@ class Settings:
         """The attributes that are learned, in the order of `labeler.taxonomy.ATTRIBUTES`."""
         wanted = self.attributes.split(",")
         return tuple(name for name in ATTRIBUTES if name in wanted)
+
+    @property
+    def views(self) -> int:
+        """How many crops of a picture a step sees: two where their answers shall agree."""
+        return 2 if self.agreement else 1
 
     def weight(self, attribute: str) -> float:
         """Return what an attribute's loss counts."""
@@ -179,6 +188,8 @@ class Settings:
             raise LabelerError(
                 f"{where}: distillation must be 0 to 1, distillation_temperature above 0 and mix_up 0 or more"
             )
+        if self.agreement < 0 or (self.agreement and (self.mix_up or self.batch % 2)):
+            raise LabelerError(f"{where}: agreement must be 0 or more, and above 0 goes with an even batch, not mix_up")
         if self.margin <= 0 or (self.framing == "whole" and self.margin != 1):
             raise LabelerError(f"{where}: margin is {self.margin}; expected more than 0, and 1 with whole pictures")
         for name in ("width", "height", "epochs", "batch", "validation"):

@@ -254,8 +254,9 @@ class Run:
             (settings.seed, epoch, 2),
             groups=self.data.labels["ethnicity"],
             mix_up=settings.mix_up,
+            views=settings.views,
         )
-        steps = len(order) // settings.batch
+        steps = settings.views * len(order) // settings.batch
         losses: list[float] = []
         started = time.perf_counter()
         bar = tqdm(batches, f"epoch {epoch + 1}/{settings.epochs}", steps, disable=not progress, unit="step")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from labeler.faces import TEMPLATE  # noqa: E402
 from labeler.pack import Pack, softmax  # noqa: E402
 from labeler.taxonomy import ATTRIBUTES, FAIRFACE, UTKFACE  # noqa: E402
 from training.average import average_runs  # noqa: E402
-from training.batches import Batch, mixed  # noqa: E402
+from training.batches import Batch, mixed, training_batches  # noqa: E402
 from training.cli import main  # noqa: E402
 from training.export import Options, export_pack, onnx_bytes  # noqa: E402
 from training.networks import (  # noqa: E402
@@ -34,7 +35,7 @@ from training.networks import (  # noqa: E402
     rounded,
     start_rounding,
 )
-from training.objective import Objective, Teachers, soft_cross_entropy, target_tables  # noqa: E402
+from training.objective import Objective, Teachers, disagreement, soft_cross_entropy, target_tables  # noqa: E402
 from training.parallel import Replicas, as_input  # noqa: E402
 from training.pictures import Pictures, Pixels, cut, whole_pictures  # noqa: E402
 from training.quantise import SHIFTS, VARIANTS, Loss, loss_of, shifted  # noqa: E402
@@ -166,11 +167,12 @@ def test_a_run_starts_from_the_trunk_of_another_and_from_heads_that_mean_the_sam
     assert read_settings(tmp_path / "second/settings.json").init == "first"
 
 
-def test_a_resumed_run_with_teachers_and_mixed_crops_is_exact(tmp_path: Path) -> None:
+@pytest.mark.parametrize("extra", [{"mix_up": 0.4}, {"agreement": 1.0}])
+def test_a_resumed_run_with_teachers_and_mixed_or_paired_crops_is_exact(tmp_path: Path, extra: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     Run(tiny_data(), replace(TINY, epochs=1), tmp_path / "first").train()
     first = read_trained(tmp_path / "first")
-    settings = replace(TINY, epochs=2, mix_up=0.4)
+    settings = replace(TINY, epochs=2, **extra)
     whole = Run(tiny_data(), settings, tmp_path / "whole", init=first, teachers=[first])
     whole.train()
     part = Run(tiny_data(), settings, tmp_path / "part", init=first, teachers=[first])
@@ -480,6 +482,32 @@ def test_an_attribute_counts_as_much_as_its_weight() -> None:
     assert float(weighted) == pytest.approx(float(plain + 2 * gender))
 
 
+def test_answers_differ_by_their_divergence_where_a_picture_has_two() -> None:
+    logits = torch.log(torch.tensor([[0.9, 0.1], [0.5, 0.5], [0.3, 0.7], [0.3, 0.7]]))
+    first = 0.9 * np.log(0.9 / 0.5) + 0.1 * np.log(0.1 / 0.5)
+    second = 0.5 * np.log(0.5 / 0.9) + 0.5 * np.log(0.5 / 0.1)
+    assert float(disagreement(logits)) == pytest.approx((first + second) / 4, rel=1e-5)
+
+
+def test_agreement_adds_to_the_loss_what_the_answers_differ_by() -> None:
+    data = tiny_data()
+    outputs = {"gender": torch.randn(8, 2)}
+    batch = Batch(np.zeros((8, 1, 12, 12), np.uint8), np.repeat(np.arange(4), 2), views=2)
+    plain = Objective(data, replace(TINY, attributes="gender"))(outputs, batch)
+    more = Objective(data, replace(TINY, attributes="gender", agreement=3.0))(outputs, batch)
+    assert float(more - plain) == pytest.approx(3 * float(disagreement(outputs["gender"])), rel=1e-4)
+
+
+def test_two_crops_of_a_picture_stay_together_and_are_not_the_same() -> None:
+    data = tiny_data(9)
+    order = np.arange(9)[::-1].copy()
+    batches = list(training_batches(data.pictures, order, 6, (12, 12), Settings().augmentation, (1,), views=2))
+    assert [batch.indices.tolist() for batch in batches] == [[8, 8, 7, 7, 6, 6], [5, 5, 4, 4, 3, 3], [2, 2, 1, 1, 0, 0]]
+    parts = batches[0].split(2)
+    assert [part.indices.tolist() for part in parts] == [[8, 8, 7, 7], [6, 6]]
+    assert (batches[0].crops[0] != batches[0].crops[1]).any()
+
+
 def test_the_validation_cut_has_each_group_in_its_share() -> None:
     rng = np.random.default_rng(0)
     labels = {"gender": rng.integers(0, 2, 3000), "ethnicity": rng.choice(3, 3000, p=[0.6, 0.3, 0.1])}
@@ -534,6 +562,8 @@ def test_a_pack_says_what_the_network_says_after_its_temperature(tmp_path: Path)
         ({"colour": "grey"}, "expected gray or rgb"),
         ({"framing": "tight"}, "expected landmarks or whole"),
         ({"augmentation": {"flop": 1.0}}, "augmentation: no setting is called 'flop'"),
+        ({"agreement": 1.0, "mix_up": 0.4}, "agreement must be 0 or more"),
+        ({"agreement": 1.0, "batch": 9}, "agreement must be 0 or more"),
         ({"augmentation": 3}, "augmentation must be an object"),
     ],
 )
