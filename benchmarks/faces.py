@@ -75,7 +75,8 @@ def cost(folder: Path, networks: Networks, images: int, runs: int) -> str:
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--least", default=32, show_default=True, help="Pixels of the smallest face asked for.")
 @click.option("--runs", default=5, show_default=True, help="Repetitions of the timing.")
-def main(data: Path, least: int, runs: int) -> None:
+@click.option("--nobody", type=click.Path(path_type=Path), help="Folder of pictures in which nobody is.")
+def main(data: Path, least: int, runs: int, nobody: Path | None) -> None:
     """Measure on DATA, a folder with widerface/, fairface/val/ and utkface/test/."""
     quiet_decoders()
     networks = Networks.load()
@@ -91,6 +92,8 @@ def main(data: Path, least: int, runs: int) -> None:
     click.echo(f"  default settings {dict(recall_on_wider(data / 'widerface', default, least))}")
     for name in ("fairface/val", "utkface/test"):
         click.echo(f"{name}: a face found in {found_in(data / name, networks)}")
+    if nobody:
+        click.echo(f"{nobody}: a face found in {found_in(nobody, networks)}")
     click.echo(f"fairface/val, 224 x 224: {cost(data / 'fairface/val', networks, 500, runs)}")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 from labeler.decode import Pixels
+from labeler.detector import Detector, Faces
 from labeler.faces import (
     TEMPLATE,
     Cropper,
@@ -81,6 +84,42 @@ def test_a_face_turned_in_the_plane_is_turned_back_all_the_way(
     face = find(turned, networks).face
     assert face is not None
     assert face.roll - upright.roll == pytest.approx(angle, abs=6)
+
+
+@pytest.mark.parametrize("angle", [45, 100, 160, 200, 300])
+def test_a_face_in_any_turn_is_laid_where_it_is(networks: Networks, portrait: Pixels, angle: float) -> None:
+    upright = find(portrait, networks).face
+    assert upright is not None
+    matrix = cv2.getRotationMatrix2D((512, 512), -angle, 1.0) @ [[1, 0, 256], [0, 1, 256], [0, 0, 1]]
+    turned = sample(portrait, matrix, 1024, 1024, border=cv2.BORDER_CONSTANT)
+    face = find(turned, networks).face
+    assert face is not None
+    expected = upright.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    eyes = np.linalg.norm(upright.landmarks[1] - upright.landmarks[0])
+    assert np.linalg.norm(face.landmarks - expected, axis=1).mean() < 0.05 * eyes
+
+
+class CredulousDetector:
+    """Sees in the middle of everything a face that may be one, where a crop's would be."""
+
+    def detect(self, pixels: Pixels, threshold: float) -> Faces:
+        side = float(min(pixels.shape[:2]))
+        box, points = np.array([[0, 0, side, side]], np.float32), np.array([TEMPLATE], np.float32) * np.float32(side)
+        return Faces(box, points, np.array([max(0.72, threshold)], np.float32))
+
+
+def test_a_face_that_the_detector_doubts_is_one_where_the_aligner_comes_back_to_it(
+    networks: Networks, portrait: Pixels
+) -> None:
+    doubtful = replace(networks, detector=cast("Detector", CredulousDetector()))
+    upright = find(portrait, networks).face
+    assert upright is not None
+    crop = align(portrait, upright.landmarks, TEMPLATE, 128, 128, "rgb")
+    face = find(crop, doubtful).face
+    assert face is not None
+    assert np.abs(face.landmarks - 128 * np.array(TEMPLATE)).max() < 5
+    grass = np.repeat(photo("grass")[:128, :128, None], 3, 2)
+    assert find(grass, doubtful).face is None
 
 
 def test_a_small_face_in_a_large_picture_is_found_with_more_resolution(networks: Networks, portrait: Pixels) -> None:
