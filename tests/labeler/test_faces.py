@@ -99,6 +99,21 @@ def test_a_face_in_any_turn_is_laid_where_it_is(networks: Networks, portrait: Pi
     assert np.linalg.norm(face.landmarks - expected, axis=1).mean() < 0.05 * eyes
 
 
+@pytest.mark.parametrize("angle", [45, 135, 225])
+def test_a_small_face_between_the_quarter_turns_is_found(networks: Networks, portrait: Pixels, angle: float) -> None:
+    matrix = cv2.getRotationMatrix2D((60, 60), -angle, 1.0)
+    matrix[:, 2] += 120
+    small = np.asarray(cv2.resize(portrait, (120, 120), interpolation=cv2.INTER_AREA), np.uint8)
+    face = find(sample(small, matrix, 360, 360, border=cv2.BORDER_CONSTANT), networks).face
+    upright = find(portrait, networks).face
+    assert face is not None
+    assert upright is not None
+    (x, y), (left, top, width, height) = matrix @ [*(upright.landmarks.mean(0) * 120 / 512), 1], face.box
+    assert left < x < left + width
+    assert top < y < top + height
+    assert abs((face.roll - upright.roll - angle + 180) % 360 - 180) < 10
+
+
 class CredulousDetector:
     """Sees in the middle of everything a face that may be one, where a crop's would be."""
 
