@@ -308,7 +308,7 @@ def _search(pixels: Pixels, glimpse: Glimpse, networks: Networks, min_face: floa
         finding = _look(views, faces, networks, _SECOND)
         # Turned by 45 degrees, the picture of a panorama would be nearly empty and very large.
         if finding.face is None and max(pixels.shape[:2]) <= _PANORAMA * min(pixels.shape[:2]):
-            finding = _best_turn(views, _DIAGONALS, networks)[0]
+            finding = _best_turn(views, _DIAGONALS, networks, _DIAGONAL)[0]
     return finding
 
 
@@ -317,17 +317,17 @@ def _look(views: _Views, faces: Faces, networks: Networks, upright: _Needed) -> 
     best, most = _largest(views, faces, networks, upright)
     if most > 0:
         return best
-    other, evidence = _best_turn(views, _QUARTERS, networks)
+    other, evidence = _best_turn(views, _QUARTERS, networks, _QUARTER)
     return other if evidence > most else best
 
 
-def _best_turn(views: _Views, turns: Sequence[complex], networks: Networks) -> tuple[Finding, float]:
+def _best_turn(views: _Views, turns: Sequence[complex], networks: Networks, needed: _Needed) -> tuple[Finding, float]:
     """Return what most speaks for in a picture that is turned by each of some complex numbers, and how much does."""
-    seen = (_detect_turned(views.small, turn, networks.detector) for turn in turns)
-    return max((_largest(views, faces, networks, _TURNED) for faces in seen), key=lambda item: item[1])
+    seen = (_detect_turned(views.small, turn, networks.detector, needed.threshold) for turn in turns)
+    return max((_largest(views, faces, networks, needed) for faces in seen), key=lambda item: item[1])
 
 
-def _detect_turned(pixels: Pixels, turn: complex, detector: Detector) -> Faces:
+def _detect_turned(pixels: Pixels, turn: complex, detector: Detector, threshold: float) -> Faces:
     """Return the faces, in pixels of the picture, that are seen in it turned; boxes stay along the picture's sides."""
     size = complex(*reversed(pixels.shape[:2]))
     width, height = (
@@ -336,7 +336,7 @@ def _detect_turned(pixels: Pixels, turn: complex, detector: Detector) -> Faces:
     )
     way = Similarity(turn, (complex(width, height) - turn * size) / 2)
     turned = sample(pixels, way.matrix, width, height, border=cv2.BORDER_CONSTANT, finest=1)
-    faces = _detect(turned, detector, _TURNED.threshold)
+    faces = _detect(turned, detector, threshold)
     landmarks = np.array([_points(way.back(_plane(points))) for points in faces.landmarks]).reshape(-1, 5, 2)
     sizes = faces.boxes[:, 2:] if abs(turn.imag) < abs(turn.real) + 1e-6 else faces.boxes[:, :1:-1]
     middles = _points(way.back(_plane(faces.boxes[:, :2] + faces.boxes[:, 2:] / 2)))
@@ -367,7 +367,8 @@ class _Needed:
 
 _FIRST = _Needed(THRESHOLD, -2.0, 0.75, _SURE)
 _SECOND = _Needed(0.3, 0.0, math.inf, _SURE)
-_TURNED = _Needed(0.3, 0.5, math.inf, 0.88)
+_QUARTER = _Needed(0.3, 0.75, math.inf, 0.88)
+_DIAGONAL = _Needed(0.3, 2.0, math.inf, math.inf)
 
 _QUARTERS = (1j, -1j, -1 + 0j)
 _DIAGONALS = tuple(cmath.rect(1, math.radians(angle)) for angle in (45, -45, 135, -135))
