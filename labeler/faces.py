@@ -456,7 +456,8 @@ def _largest(views: _Views, faces: Faces, networks: Networks, needed: _Needed) -
         if seen.score >= needed.sure:
             landmarks = _aligned(views, seen, networks.aligner)
             return Finding(len(faces) - rejected, replace(seen, landmarks=landmarks)), math.inf
-        face, evidence = _look_closer(views, seen, networks)
+        face, spread = _look_closer(views, seen, networks)
+        evidence = _evidence(seen.score, face.score, spread)
         if evidence >= needed.evidence:
             return Finding(len(faces) - rejected, face), evidence
         if seen.score >= needed.trusted:
@@ -472,22 +473,21 @@ def _seen(faces: Faces, k: int, scale: float) -> Face:
 
 
 def _look_closer(views: _Views, face: Face, networks: Networks) -> tuple[Face, float]:
-    """Return a face exactly where it lies, and how much speaks for there being one.
+    """Return a face exactly where it lies, with the score that it has there, and the spread of `_steadied`.
 
-    The aligner looks at it from several windows, and then the detector in one that is turned, scaled and shifted to it;
-    the score is the one from there.
+    The aligner looks at it from several windows, and then the detector in one that is turned, scaled and shifted to it.
     """
     landmarks, spread = _steadied(views, face, networks.aligner)
     window = views.sample(fit(landmarks, _CLOSE_TARGET)[0], _CLOSE)
     score = _central(networks.detector.detect(window, _LEAST_SEEN))
-    return replace(face, landmarks=landmarks, score=score), _evidence(face.score, score, spread)
+    return replace(face, landmarks=landmarks, score=score), spread
 
 
 def _evidence(score: float, again: float, spread: float) -> float:
     """Return how much speaks for a face: about the logarithm of its odds.
 
     A logistic regression on what was seen at faces and beside them in FairFace's training pictures, turned, scaled and
-    pasted into others, and in pictures where nobody is.
+    pasted on backgrounds, and in pictures where nobody is; ``benchmarks/evidence.py`` fits others such.
 
     Parameters
     ----------
