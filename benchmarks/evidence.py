@@ -18,10 +18,13 @@ from benchmarks.framing import background, compressed
 from labeler.decode import Pixels, decode, quiet_decoders
 from labeler.faces import (
     _CANDIDATES,
+    _QUARTER,
     _QUARTERS,
+    _SPREAD_FLOOR,
     MIN_FACE,
     Networks,
     Points,
+    Similarity,
     _detect_turned,
     _evidence,
     _look_closer,
@@ -34,9 +37,6 @@ from labeler.faces import (
 
 RIGHT, WRONG = 0.2, 0.5
 """Distances of the eyes that the landmarks of a face are off at most, and of what is none at least."""
-
-LEAST = 0.3
-"""Score of what is looked at closer."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Candidate:
     @property
     def cues(self) -> tuple[float, float, float]:
         """What the regression sees."""
-        return self.score, self.again, math.log(self.spread + 0.005)
+        return self.score, self.again, math.log(self.spread + _SPREAD_FLOOR)
 
 
 def disturbed(picture: Pixels, rng: np.random.Generator) -> tuple[Pixels, Points]:
@@ -61,21 +61,16 @@ def disturbed(picture: Pixels, rng: np.random.Generator) -> tuple[Pixels, Points
     canvas = round(side * abs(factor) * rng.uniform(2, 6))
     reach = side * abs(factor) * math.sqrt(0.5)
     middle = rng.uniform(reach, canvas - reach, 2)
-    (a, b), start = (factor.real, factor.imag), np.array(picture.shape[1::-1]) / 2
-    turn = np.array([[a, -b], [b, a]])
-    matrix = np.column_stack([turn, middle - turn @ start])
-    shown = matrix.copy()
-    # OpenCV counts from the middle of the first pixel.
-    shown[:, 2] += turn @ [0.5, 0.5] - 0.5
+    way = Similarity(factor, complex(*middle) - factor * complex(*reversed(picture.shape[:2])) / 2)
     lying = cv2.warpAffine(
         picture,
-        shown,
+        way.opencv_matrix,
         (canvas, canvas),
         dst=background(canvas, canvas, rng),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_TRANSPARENT,
     )
-    return compressed(np.asarray(lying, np.uint8), rng), matrix
+    return compressed(np.asarray(lying, np.uint8), rng), way.matrix
 
 
 def candidates(pixels: Pixels, networks: Networks) -> Iterator[Candidate]:
@@ -83,7 +78,7 @@ def candidates(pixels: Pixels, networks: Networks) -> Iterator[Candidate]:
     for scale in sorted({min(1.0, _scale(pixels, share)) for share in (MIN_FACE, MIN_FACE / 4)}):
         views = _Views(pixels, _resized(pixels, scale), scale)
         for turn in (1 + 0j, *_QUARTERS):
-            faces = _detect_turned(views.small, turn, networks.detector, LEAST)
+            faces = _detect_turned(views.small, turn, networks.detector, _QUARTER.threshold)
             for k in range(min(len(faces), _CANDIDATES)):
                 seen = _seen(faces, k, scale)
                 face, spread = _look_closer(views, seen, networks)
@@ -124,10 +119,11 @@ def main(faces: Path, nobody: Path, images: int, seed: int) -> None:
                 if not RIGHT <= off < WRONG:
                     found.append((candidate, off < RIGHT))
     right = np.array([good for _, good in found])
-    weights = fitted([candidate.cues for candidate, _ in found], right)
+    score, again, spread, constant = fitted([candidate.cues for candidate, _ in found], right)
     evidence = np.array([_evidence(candidate.score, candidate.again, candidate.spread) for candidate, _ in found])
     click.echo(f"{right.sum()} candidates at faces, {(~right).sum()} at none")
-    click.echo("fitted: {:.1f} score + {:.1f} again {:+.1f} log(spread + 0.005) {:+.1f}".format(*weights))
+    cues = f"{score:.1f} score + {again:.1f} again {spread:+.1f} log(spread + {_SPREAD_FLOOR})"
+    click.echo(f"fitted: {cues} {constant:+.1f}")
     for least in (-2.0, 0.0, 0.75, 2.0):
         kept = evidence >= least
         click.echo(

@@ -40,6 +40,7 @@ _PANORAMA = 2
 
 _SURE = 0.85
 _LEAST_SEEN = 0.3
+_SPREAD_FLOOR = 0.005
 _HALVED_FROM = 1.8
 _CLOSE = 96
 _CLOSE_TARGET = tuple((_CLOSE * (0.5 + (x - 0.5) * 0.7), _CLOSE * (0.52 + (y - 0.535) * 0.7)) for x, y in TEMPLATE)
@@ -59,6 +60,11 @@ class Similarity:
         """The same as an affine matrix, shape (2, 3)."""
         (a, b), (x, y) = (self.factor.real, self.factor.imag), (self.shift.real, self.shift.imag)
         return np.array([[a, -b, x], [b, a, y]])
+
+    @property
+    def opencv_matrix(self) -> Points:
+        """The same as OpenCV takes it, which counts from the middle of the first pixel."""
+        return Similarity(self.factor, self.shift + _MIDDLE * (self.factor - 1)).matrix
 
     def after(self, first: Similarity) -> Similarity:
         """Return what does another similarity first and then this one."""
@@ -294,14 +300,12 @@ def search(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Fa
 
 def _search(pixels: Pixels, glimpse: Glimpse, networks: Networks, min_face: float) -> Finding:
     """Find what `find` finds, after its first look."""
-    face = glimpse.sure
-    if face is not None:
-        views = _Views(pixels, glimpse.small, glimpse.scale)
-        return Finding(len(glimpse.faces), replace(face, landmarks=_aligned(views, face, networks.aligner)))
+    views = _Views(pixels, glimpse.small, glimpse.scale)
+    if glimpse.sure is not None:
+        return Finding(len(glimpse.faces), _aligned(views, glimpse.sure, networks.aligner))
     # Enlarging small pictures further would find half of the faces still missed, for ten times the time where none is.
     largest = min(_LARGEST_ZOOM, max(1.0, _ENLARGED_TO / min(pixels.shape[:2])))
     second = min(largest, _scale(pixels, min_face / _SECOND_ZOOM))
-    views = _Views(pixels, glimpse.small, glimpse.scale)
     finding = _look(views, glimpse.faces, networks, _FIRST)
     if finding.face is None and second > glimpse.scale:
         views = _Views(pixels, _resized(pixels, second), second)
@@ -397,10 +401,9 @@ class _Views:
         way = self._reduced(way)
         if halved:
             way = Similarity(2 * way.factor, way.shift)
-        # OpenCV counts from the middle of the first pixel.
-        way = Similarity(way.factor, way.shift + _MIDDLE * (way.factor - 1))
+        matrix = way.opencv_matrix
         source = self._half_gray if halved else self._small_gray
-        view = cv2.warpAffine(source, way.matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        view = cv2.warpAffine(source, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(view, np.uint8)
 
     @functools.cached_property
@@ -454,8 +457,7 @@ def _largest(views: _Views, faces: Faces, networks: Networks, needed: _Needed) -
     for rejected, k in enumerate(largest_first[:_CANDIDATES]):
         seen = _seen(faces, int(k), views.scale)
         if seen.score >= needed.sure:
-            landmarks = _aligned(views, seen, networks.aligner)
-            return Finding(len(faces) - rejected, replace(seen, landmarks=landmarks)), math.inf
+            return Finding(len(faces) - rejected, _aligned(views, seen, networks.aligner)), math.inf
         face, spread = _look_closer(views, seen, networks)
         evidence = _evidence(seen.score, face.score, spread)
         if evidence >= needed.evidence:
@@ -496,12 +498,13 @@ def _evidence(score: float, again: float, spread: float) -> float:
     spread : float
         As `_steadied` gives it.
     """
-    return 5.1 * score + 16.6 * again - 2.0 * math.log(spread + 0.005) - 21.3
+    return 5.1 * score + 16.6 * again - 2.0 * math.log(spread + _SPREAD_FLOOR) - 21.3
 
 
-def _aligned(views: _Views, face: Face, aligner: Aligner) -> Points:
-    """Return the landmarks, shape (5, 2), of a face that the detector is sure of."""
-    return _points(_settled(views, fit(face.landmarks, _ALIGNER_TARGET)[0], aligner, upright=True))
+def _aligned(views: _Views, face: Face, aligner: Aligner) -> Face:
+    """Return a face that the detector is sure of exactly where it lies."""
+    places = _settled(views, fit(face.landmarks, _ALIGNER_TARGET)[0], aligner, upright=True)
+    return replace(face, landmarks=_points(places))
 
 
 def _settled(views: _Views, start: Similarity, aligner: Aligner, *, upright: bool = False) -> Plane:

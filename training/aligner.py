@@ -212,19 +212,6 @@ class Windows(Batch):
     offsets: npt.NDArray[np.complex64] = field(default_factory=lambda: np.zeros((0, 2), np.complex64))
     mirrored: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
-    def split(self, count: int) -> list[Batch]:
-        """Return `count` batches of nearly equal size that leave the windows of a picture together."""
-        return [
-            replace(
-                self,
-                crops=self.crops[chosen],
-                indices=self.indices[chosen],
-                offsets=self.offsets[chosen],
-                mirrored=self.mirrored[chosen],
-            )
-            for chosen in self.shares_of(count)
-        ]
-
 
 def training_windows(pictures: Pictures, order: Indices, stage: Stage, seed: tuple[int, ...]) -> Iterator[Windows]:
     """Yield full batches of disturbed windows, two of each picture; the same seed gives the same."""

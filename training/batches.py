@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,17 +42,12 @@ class Batch:
 
     def split(self, count: int) -> list[Batch]:
         """Return `count` batches of nearly equal size with the same crops in the same order."""
-        parts = []
-        for chosen in self.shares_of(count):
-            partners = None if self.partners is None else self.partners[chosen]
-            shares = None if self.shares is None else self.shares[chosen]
-            parts.append(Batch(self.crops[chosen], self.indices[chosen], partners, shares, self.views))
-        return parts
-
-    def shares_of(self, count: int) -> list[npt.NDArray[np.int64]]:
-        """Return which crops each of `count` parts gets, those of a picture together."""
+        arrays: dict[str, Any] = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
         pictures = np.arange(len(self.crops)).reshape(-1, self.views)
-        return [part.reshape(-1) for part in np.array_split(pictures, count)]
+        return [
+            replace(self, **{name: value[chosen.reshape(-1)] for name, value in arrays.items()})
+            for chosen in np.array_split(pictures, count)
+        ]
 
 
 SomeBatch = TypeVar("SomeBatch", bound=Batch)
