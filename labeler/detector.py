@@ -28,7 +28,7 @@ VOTE_OVERLAP = 0.5
 grid alone puts them up to a quarter of the distance of the eyes off, depending on how the face lies on the grid."""
 
 _STRIDES = (8, 16, 32)
-_MULTIPLE = 32
+_MULTIPLE = 16
 _INPUT = "pixels"
 _OUTPUTS = ("scores", "cells")
 
@@ -152,7 +152,7 @@ def _grid(height: int, width: int) -> tuple[Array, Array]:
     """Return column and row, shape (2, cells), and stride, shape (1, cells), of every cell of the network's outputs."""
     cells, strides = [], []
     for stride in _STRIDES:
-        rows, columns = np.mgrid[: height // stride, : width // stride]
+        rows, columns = np.mgrid[: -(-height // stride), : -(-width // stride)]
         cells.append(np.stack([columns.ravel(), rows.ravel()]).astype(np.float32))
         strides.append(np.full((1, rows.size), stride, np.float32))
     return np.concatenate(cells, 1), np.concatenate(strides, 1)

@@ -17,7 +17,7 @@ from labeler.decode import Pixels, to_gray
 from labeler.detector import THRESHOLD, Detector, Faces
 from labeler.pack import Manifest
 
-PREPROCESSING_VERSION = "6"
+PREPROCESSING_VERSION = "7"
 """Changes whenever the same file would give another crop; kept in the label table."""
 
 MIN_FACE = 1 / 8
@@ -458,7 +458,7 @@ def _largest(views: _Views, faces: Faces, networks: Networks, needed: _Needed) -
         seen = _seen(faces, int(k), views.scale)
         if seen.score >= needed.sure:
             return Finding(len(faces) - rejected, _aligned(views, seen, networks.aligner)), math.inf
-        face, spread = _look_closer(views, seen, networks)
+        face, spread = _look_closer(views, seen, networks, needed.evidence)
         evidence = _evidence(seen.score, face.score, spread)
         if evidence >= needed.evidence:
             return Finding(len(faces) - rejected, face), evidence
@@ -474,14 +474,19 @@ def _seen(faces: Faces, k: int, scale: float) -> Face:
     return Face((left, top, width, height), points, float(faces.scores[k]), frontality(points))
 
 
-def _look_closer(views: _Views, face: Face, networks: Networks) -> tuple[Face, float]:
+def _look_closer(views: _Views, face: Face, networks: Networks, least: float = -math.inf) -> tuple[Face, float]:
     """Return a face exactly where it lies, with the score that it has there, and the spread of `_steadied`.
 
-    The aligner looks at it from several windows, and then the detector in one that is turned, scaled and shifted to it.
+    The aligner looks at it, then the detector in a window that is turned, scaled and shifted to it, then the aligner
+    again from several windows. Where even no spread at all would leave less evidence than the least that is asked for,
+    the last is spared and the spread infinite.
     """
-    landmarks, spread = _steadied(views, face, networks.aligner)
-    window = views.sample(fit(landmarks, _CLOSE_TARGET)[0], _CLOSE)
+    first = _settled(views, fit(face.landmarks, _ALIGNER_TARGET)[0], networks.aligner)
+    window = views.sample(fit(_points(first), _CLOSE_TARGET)[0], _CLOSE)
     score = _central(networks.detector.detect(window, _LEAST_SEEN))
+    if _evidence(face.score, score, 0.0) < least:
+        return replace(face, landmarks=_points(first), score=score), math.inf
+    landmarks, spread = _steadied(views, first, networks.aligner)
     return replace(face, landmarks=landmarks, score=score), spread
 
 
@@ -516,13 +521,12 @@ def _settled(views: _Views, start: Similarity, aligner: Aligner, *, upright: boo
     return aligner.settle(start, view, _followed, upright=upright).back(_ALIGNER_PLACES)
 
 
-def _steadied(views: _Views, face: Face, aligner: Aligner) -> tuple[Points, float]:
+def _steadied(views: _Views, first: Plane, aligner: Aligner) -> tuple[Points, float]:
     """Return a face's landmarks, shape (5, 2), from several starts, and how far apart these end.
 
     Thrown off the first place that it came to, the aligner finds back to a face, and to anywhere in what is none: the
     spread is the median of how far off it ends, in distances of the eyes.
     """
-    first = _settled(views, fit(face.landmarks, _ALIGNER_TARGET)[0], aligner)
     way = fit(_points(first), _ALIGNER_TARGET)[0]
     places = np.array([first, *(_settled(views, thrown.after(way), aligner) for thrown in _THROWN)])
     spread = float(np.median(np.abs(places[1:] - first).mean(1)) / abs(first[1] - first[0]))

@@ -56,6 +56,7 @@ def merge_heads(source: onnx.ModelProto) -> onnx.ModelProto:
     try:
         features, merged = _merged_heads(nodes, tensors)
         first = next(node for node in trunk if "input" in node.input).input[1]
+        trunk = _rounded_up(trunk)
     except (KeyError, ValueError, StopIteration) as error:
         raise LabelerError("the network is not built like YuNet 2023mar; take face_detection_yunet_2023mar") from error
     tensors |= merged
@@ -66,6 +67,9 @@ def merge_heads(source: onnx.ModelProto) -> onnx.ModelProto:
         "from_0": np.array([0]),
         "from_2": np.array([2]),
         "from_16": np.array([CHANNELS]),
+        "corner": np.array([0, 0]),
+        "finer_stride": np.array([STRIDES[1]] * 2),
+        "sides": np.array([2, 3]),
     }
     ready = [*_entrance(), *trunk, *_levels(features), *_exit()]
     used = sorted({name for node in ready for name in node.input} & tensors.keys())
@@ -134,8 +138,32 @@ def _merged_heads(
     return features, merged
 
 
+def _rounded_up(trunk: Sequence[NodeProto]) -> list[NodeProto]:
+    """Return the trunk for sides that are multiples of 16: those of the coarsest level are rounded up, not down.
+
+    Where it is laid over the level before, what reaches past that is cut off.
+    """
+    *_, last_pooling = (node for node in trunk if node.op_type == "MaxPool")
+    enlarging = next(node for node in trunk if node.op_type == "Resize")
+    nodes = []
+    for original in trunk:
+        node = NodeProto()
+        node.CopyFrom(original)
+        nodes.append(node)
+        if original is last_pooling:
+            kept = [attribute for attribute in node.attribute if attribute.name != "ceil_mode"]
+            del node.attribute[:]
+            node.attribute.extend([*kept, helper.make_attribute("ceil_mode", 1)])
+        if original is enlarging:
+            node.output[0] = "enlarged"
+            nodes.append(helper.make_node("Slice", ["enlarged", "corner", "finer", "sides"], original.output))
+    return nodes
+
+
 def _entrance() -> list[NodeProto]:
     return [
+        helper.make_node("Shape", ["pixels"], ["size"], start=0, end=2),
+        helper.make_node("Div", ["size", "finer_stride"], ["finer"]),
         helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["floats"], ["planes"], perm=[2, 0, 1]),
         helper.make_node("Unsqueeze", ["planes", "from_0"], ["input"]),

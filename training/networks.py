@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from labeler.errors import LabelerError
+from training.mirrored import mirrored, plain
 from training.years import expected_years, group_log_probabilities
 
 EXPECTED_AGE = "age_years"
@@ -91,7 +93,7 @@ class Convolution(nn.Sequential):
         convolution, *rest = self
         if self.rounding:
             # Rounding by output channel commutes with the scale that batch normalisation gives the channel later.
-            weights = rounded_weights(next(convolution.parameters()))
+            weights = rounded_weights(cast("Tensor", convolution.weight))
             features = nn.functional.conv2d(features, weights, None, self.stride, self.side // 2)
         else:
             features = convolution(features)
@@ -155,7 +157,7 @@ class Answers(nn.Module):
     Parameters
     ----------
     network : Labeler
-        The network.
+        The network, of which a copy is taken.
     year_groups : sequence of str
         The age groups that its years are summed up to; empty where its age is in groups already.
     flip : bool
@@ -164,7 +166,7 @@ class Answers(nn.Module):
 
     def __init__(self, network: Labeler, year_groups: Sequence[str] = (), *, flip: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network = plain(network)
         self.year_groups = tuple(year_groups)
         self.flip = flip
 
@@ -262,6 +264,7 @@ NETWORKS: Mapping[str, Callable[[Shape], Labeler]] = MappingProxyType(
         "residual": residual,
         "residual-plain": lambda shape: residual(shape, normalised=False),
         "residual-fine": lambda shape: residual(shape, fine=True),
+        "residual-mirrored": lambda shape: mirrored(residual(shape)),
     }
 )
 """The builder of each network."""

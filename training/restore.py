@@ -17,6 +17,7 @@ from labeler.errors import LabelerError
 from labeler.pack import Manifest, Pack
 from labeler.taxonomy import TAXONOMIES
 from training.batches import plain_crops
+from training.mirrored import plain, take
 from training.networks import Labeler, build
 from training.parallel import as_input
 from training.pictures import Pixels
@@ -65,10 +66,14 @@ def restore_run(folder: str | os.PathLike[str], data: TrainingData, out: str | o
     taxonomy = TAXONOMIES[manifest.taxonomy]
     network = build(settings.network, output_shape(settings, taxonomy))
     file = next(iter(manifest.outputs.values())).file
-    _put_in(network, manifest.folder / file)
+    written = plain(network)
+    _put_in(written, manifest.folder / file)
     training, validation = validation_cut(data, settings)
     pictures, side = data.pictures.widened(settings.margin), (settings.width, settings.height)
-    _settle_normalisation(network, plain_crops(pictures, training[:: max(1, len(training) // SETTLED_ON)], side))
+    chosen = plain_crops(pictures, training[:: max(1, len(training) // SETTLED_ON)], side)
+    # With their mirror images, for what a network says of both alike has the same averages in both.
+    _settle_normalisation(written, np.concatenate([chosen, chosen[..., ::-1]]))
+    take(network, written)
     crops = plain_crops(pictures, validation, side)
     logits = crop_logits(answers(network, settings, taxonomy), crops)
     labels = {name: data.labels[name][validation] for name in settings.names}

@@ -38,9 +38,10 @@ def test_a_portrait_has_one_face_with_eyes_above_the_mouth(detector: Detector) -
     assert np.all(found.landmarks[0] < [left + width, top + height])
 
 
-def test_padding_to_a_multiple_of_32_does_not_move_the_face(detector: Detector) -> None:
+@pytest.mark.parametrize(("rows", "columns"), [(493, 501), (496, 496), (480, 496), (496, 480)])
+def test_neither_padding_nor_odd_multiples_of_16_move_the_face(detector: Detector, rows: int, columns: int) -> None:
     portrait = photo("astronaut")
-    trimmed = detector.detect(portrait[:493, :501])
+    trimmed = detector.detect(portrait[:rows, :columns])
     assert np.allclose(trimmed.boxes[0], detector.detect(portrait).boxes[0], atol=2)
 
 

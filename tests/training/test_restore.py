@@ -39,11 +39,11 @@ def data() -> TrainingData:
     return TrainingData(whole_pictures(pixels), labels, FAIRFACE, [dict(PROVENANCE["fairface"])])
 
 
-@pytest.fixture(scope="module")
-def trained(data: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+@pytest.fixture(scope="module", params=["residual", "residual-mirrored"])
+def trained(request: pytest.FixtureRequest, data: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Train one epoch."""
     folder = tmp_path_factory.mktemp("runs") / "first"
-    Run(data, SETTINGS, folder).train()
+    Run(data, replace(SETTINGS, network=request.param), folder).train()
     return read_trained(folder)
 
 
@@ -84,7 +84,8 @@ def test_a_restored_run_can_be_trained_on(trained: Trained, data: TrainingData, 
     export_pack(trained, tmp_path / "p", name="p", version="1", description="")
     restore_run(tmp_path / "p", data, tmp_path / "run")
     again = read_trained(tmp_path / "run")
-    Run(data, replace(SETTINGS, seed=1), tmp_path / "next", init=again, teachers=[again]).train()
+    settings = replace(again.settings, seed=1)
+    Run(data, settings, tmp_path / "next", init=again, teachers=[again]).train()
     assert read_trained(tmp_path / "next").settings.init == "run"
 
 
