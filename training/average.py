@@ -45,7 +45,9 @@ def average_runs(runs: Sequence[Trained], folder: str | os.PathLike[str]) -> dic
     if last.crops is None or len(runs) < 2:
         raise LabelerError("averaging takes two or more runs, the last one with its validation crops; name them")
     for run in runs[:-1]:
-        _check_alike(run, last)
+        if run.settings.network != last.settings.network:
+            raise LabelerError(f"{run.name}: another network than {last.name}; average runs of one make")
+        check_alike(run, last)
     network = last.network
     network.load_state_dict(_mean([run.network for run in runs]))
     settings = replace(last.settings, init=",".join(run.name for run in runs))
@@ -55,15 +57,19 @@ def average_runs(runs: Sequence[Trained], folder: str | os.PathLike[str]) -> dic
     return validation_row(logits, last.labels)
 
 
-def _check_alike(run: Trained, other: Trained) -> None:
-    same = run.settings.network == other.settings.network and all(
-        output_meaning(run.settings, run.taxonomy, name) == other.meaning(name) for name in other.settings.names
-    )
-    if not same:
-        raise LabelerError(f"{run.name}: another network or other classes than {other.name}; average runs of one make")
+def check_alike(run: Trained, other: Trained) -> None:
+    """Refuse runs that do not say the same of pictures, or are not judged by the same ones.
+
+    Raises
+    ------
+    LabelerError
+        If classes or validation pictures differ.
+    """
+    if any(output_meaning(run.settings, run.taxonomy, name) != other.meaning(name) for name in other.settings.names):
+        raise LabelerError(f"{run.name}: other classes than {other.name}; take runs of one make")
     if any(not np.array_equal(run.labels[name], labels) for name, labels in other.labels.items()):
         raise LabelerError(
-            f"{run.name}: other validation pictures than {other.name}; average runs of one data set and seed"
+            f"{run.name}: other validation pictures than {other.name}; take runs of one data set and seed"
         )
 
 

@@ -157,6 +157,18 @@ def average(runs: tuple[str, ...], out: str) -> None:
 
 
 @main.command()
+@click.argument("first", type=click.Path())
+@click.argument("second", type=click.Path())
+@click.option("--out", required=True, type=click.Path(), help="Folder of the run to write.")
+@named_errors
+def join(first: str, second: str, out: str) -> None:
+    """Lay the networks of FIRST, residual, and SECOND, residual-mirrored, side by side: they answer with their mean."""
+    trained, joining = with_torch("training.trained"), with_torch("training.join")
+    found = joining.join_runs(trained.read_trained(first), trained.read_trained(second), out)
+    click.echo(f"{out}: {json.dumps({name: round(value, 4) for name, value in found.items()})}")
+
+
+@main.command()
 @click.argument("pack", type=click.Path())
 @click.argument("data_set", type=click.Choice(list(DATA_SETS)))
 @click.argument("source", type=click.Path())

@@ -127,6 +127,14 @@ class ResidualBlock(nn.Module):
         return rounded(found) if self.rounding else found
 
 
+class SideBySide(nn.Sequential):
+    """Trunks that see the same crops, their features one after the other."""
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Return the features of all, shape (n, features of the first + features of the second ...)."""
+        return torch.cat([trunk(crops) for trunk in self], 1)
+
+
 class Labeler(nn.Module):
     """A trunk and one linear output for each attribute.
 
@@ -254,6 +262,18 @@ def residual(
     return Labeler(nn.Sequential(*layers), inputs, shape.classes)
 
 
+PAIR = "residual-pair"
+PAIR_OF = ("residual", "residual-mirrored")
+
+
+def pair(shape: Shape) -> Labeler:
+    """Build an ordinary and a mirrored residual trunk side by side, which `training.join` fills with trained ones."""
+    first, second = (build(name, shape) for name in PAIR_OF)
+    head = next(iter(first.heads.children()))
+    assert isinstance(head, nn.Linear)
+    return Labeler(SideBySide(first.trunk, second.trunk), 2 * head.in_features, shape.classes)
+
+
 NETWORKS: Mapping[str, Callable[[Shape], Labeler]] = MappingProxyType(
     {
         "logistic": logistic,
@@ -265,6 +285,7 @@ NETWORKS: Mapping[str, Callable[[Shape], Labeler]] = MappingProxyType(
         "residual-plain": lambda shape: residual(shape, normalised=False),
         "residual-fine": lambda shape: residual(shape, fine=True),
         "residual-mirrored": lambda shape: mirrored(residual(shape)),
+        PAIR: pair,
     }
 )
 """The builder of each network."""

@@ -13,30 +13,20 @@ from click.testing import CliRunner
 torch = pytest.importorskip("torch", reason="torch is not installed; install the extra [train]")
 
 from labeler.errors import LabelerError  # noqa: E402 (only where torch is there)
-from labeler.taxonomy import FAIRFACE  # noqa: E402
 from tests.packs import write_pack  # noqa: E402
+from tests.training.noise import SETTINGS, noise_data  # noqa: E402
 from training.cli import main  # noqa: E402
 from training.export import Options, export_pack  # noqa: E402
 from training.parallel import as_input  # noqa: E402
-from training.pictures import whole_pictures  # noqa: E402
 from training.restore import restore_run  # noqa: E402
-from training.settings import Settings  # noqa: E402
-from training.sources import PROVENANCE, TrainingData  # noqa: E402
+from training.sources import TrainingData  # noqa: E402
 from training.train import Run, crop_logits  # noqa: E402
 from training.trained import Trained, read_trained  # noqa: E402
-
-SETTINGS = Settings(
-    network="residual", framing="whole", epochs=1, batch=16, validation=24, mixed_precision=False, width=16, height=16
-)
 
 
 @pytest.fixture(scope="module")
 def data() -> TrainingData:
-    """Pictures of noise with every class."""
-    rng = np.random.default_rng(0)
-    labels = {name: np.arange(120) % len(classes) for name, classes in FAIRFACE.classes.items()}
-    pixels = rng.integers(0, 256, (120, 16, 16), dtype=np.uint8)
-    return TrainingData(whole_pictures(pixels), labels, FAIRFACE, [dict(PROVENANCE["fairface"])])
+    return noise_data()
 
 
 @pytest.fixture(scope="module", params=["residual", "residual-mirrored"])
