@@ -18,8 +18,12 @@ from benchmarks.framing import background, compressed
 from labeler.decode import Pixels, decode, quiet_decoders
 from labeler.faces import (
     _CANDIDATES,
+    _DIAGONAL,
+    _FIRST,
     _QUARTER,
     _QUARTERS,
+    _SECOND,
+    _SECOND_ZOOM,
     _SPREAD_FLOOR,
     MIN_FACE,
     Networks,
@@ -75,7 +79,7 @@ def disturbed(picture: Pixels, rng: np.random.Generator) -> tuple[Pixels, Points
 
 def candidates(pixels: Pixels, networks: Networks) -> Iterator[Candidate]:
     """Yield what both looks of a search see in a picture and in its quarter turns."""
-    for scale in sorted({min(1.0, _scale(pixels, share)) for share in (MIN_FACE, MIN_FACE / 4)}):
+    for scale in sorted({min(1.0, _scale(pixels, share)) for share in (MIN_FACE, MIN_FACE / _SECOND_ZOOM)}):
         views = _Views(pixels, _resized(pixels, scale), scale)
         for turn in (1 + 0j, *_QUARTERS):
             faces = _detect_turned(views.small, turn, networks.detector, _QUARTER.threshold)
@@ -124,7 +128,7 @@ def main(faces: Path, nobody: Path, images: int, seed: int) -> None:
     click.echo(f"{right.sum()} candidates at faces, {(~right).sum()} at none")
     cues = f"{score:.1f} score + {again:.1f} again {spread:+.1f} log(spread + {_SPREAD_FLOOR})"
     click.echo(f"fitted: {cues} {constant:+.1f}")
-    for least in (-2.0, 0.0, 0.75, 2.0):
+    for least in sorted(needed.evidence for needed in (_FIRST, _SECOND, _QUARTER, _DIAGONAL)):
         kept = evidence >= least
         click.echo(
             f"evidence as shipped >= {least}: {kept[right].mean():.4f} of faces, {kept[~right].mean():.4f} of others"

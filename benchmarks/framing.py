@@ -122,10 +122,11 @@ def agreement(labels: Labels, untouched: Labels) -> dict[str, str]:
         "age group": (age == 0) & seen,
         "within one": (age <= 1) & seen,
     }
-    return {name: _with_interval(values) for name, values in agreed.items()}
+    return {name: with_interval(values) for name, values in agreed.items()}
 
 
-def _with_interval(values: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+def with_interval(values: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+    """Return a share with its 95 % Wilson interval."""
     low, high = wilson(int(values.sum()), len(values))
     return f"{values.mean():.3f} ({low:.3f}-{high:.3f})"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import functools
 import json
 import os
@@ -16,17 +15,15 @@ import click
 import numpy as np
 import pandas as pd
 
-from audit.estimate import wilson
-from benchmarks.speed import cpu, linked
+from benchmarks.framing import with_interval
+from benchmarks.speed import labelling, linked, start_and_others
 from labeler.decode import quiet_decoders
 from labeler.pack import Pack, models_folder
-from labeler.pipeline import Options, label_store
 from labeler.table import read
-from labeler.taxonomy import FAIRFACE
+from labeler.taxonomy import FAIRFACE, group_of_age
 
 HERE = Path(__file__).parent
-STARTS = (3, 10, 20, 30, 40, 50, 60, 70)
-"""The age in years from which on each of FairFace's groups but the first begins."""
+GROUPS = FAIRFACE.classes["age"]
 
 
 @dataclass(frozen=True)
@@ -49,17 +46,13 @@ class Said:
 
 
 def ours(store: Path, pack: Pack) -> Said:
-    """Label a store; what the start costs is that of a run on its first quarter, and is left out."""
-    paths = sorted(store.iterdir())
-    options = Options(relabel=True, processes=True)
+    """Label a store."""
     with tempfile.TemporaryDirectory() as folder:
-        first, out = linked(Path(folder) / "first", paths[: len(paths) // 4]), Path(folder) / "labels.parquet"
-        start = cpu(lambda: label_store(first, Path(folder) / "first.parquet", pack, options))
-        used = cpu(lambda: label_store(store, out, pack, options))
+        out = Path(folder) / "labels.parquet"
+        used, _ = labelling(store, out, pack)
         rows = read(out).rows.to_pylist()
-    classes = pack.manifest.classes["age"]
-    seconds = (used - start) * len(paths) / (len(paths) - len(paths) // 4)
-    ages = [-1 if row["age_group"] is None else classes.index(row["age_group"]) for row in rows]
+    seconds = used * len(rows) / len(start_and_others(store)[1])
+    ages = [-1 if row["age_group"] is None else GROUPS.index(row["age_group"]) for row in rows]
     return Said(seconds, [row["gender"] for row in rows], ages)
 
 
@@ -78,7 +71,7 @@ def peer(command: Sequence[str], store: Path, packages: Path | None = None) -> S
             check=True,
         )
     said = json.loads(done.stdout.splitlines()[-1])
-    ages = [-1 if answer is None else bisect.bisect_right(STARTS, answer[1]) for answer in said["answers"]]
+    ages = [-1 if a is None else GROUPS.index(group_of_age(max(a[1], 0), GROUPS)) for a in said["answers"]]
     return Said(said["seconds"], [None if answer is None else answer[0] for answer in said["answers"]], ages)
 
 
@@ -90,17 +83,12 @@ def scores(said: Said, truth: pd.DataFrame) -> dict[str, str]:
     groups = truth["race"].to_numpy()[found]
     by_group = [float(gender[groups == group].mean()) for group in sorted(set(groups))]
     return {
-        "faces found": _share(found),
-        "gender": _share(gender),
+        "faces found": with_interval(found),
+        "gender": with_interval(gender),
         "least to most, by ethnicity": f"{min(by_group):.3f}-{max(by_group):.3f}",
-        "age group": _share(age == 0),
-        "within one": _share(age <= 1),
+        "age group": with_interval(age == 0),
+        "within one": with_interval(age <= 1),
     }
-
-
-def _share(hits: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
-    low, high = wilson(int(hits.sum()), len(hits))
-    return f"{hits.mean():.3f} ({low:.3f}-{high:.3f})"
 
 
 @click.command()
@@ -129,7 +117,7 @@ def main(data: Path, images: int, runs: int, python: Path | None, node: Path | N
     labels = pd.read_csv(data / "fairface/fairface_labels.csv").set_index("file")
     paths = sorted((data / "fairface/val").iterdir())[:images]
     truth = labels.loc[[f"val/{path.name}" for path in paths]]
-    truth = truth.assign(gender=truth["gender"].str.lower(), age=truth["age"].map(FAIRFACE.classes["age"].index))
+    truth = truth.assign(gender=truth["gender"].str.lower(), age=truth["age"].map(GROUPS.index))
     with tempfile.TemporaryDirectory() as folder:
         store = linked(Path(folder) / "store", paths)
         rounds = [{name: way(store) for name, way in ways.items()} for _ in range(runs)]

@@ -92,6 +92,25 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     return used, time.monotonic() - started
 
 
+def start_and_others(store: Path) -> tuple[list[Path], list[Path]]:
+    """Return the first quarter of a store's files, on which a run has all that its start costs, and the others."""
+    paths = sorted(store.iterdir())
+    return paths[: len(paths) // 4], paths[len(paths) // 4 :]
+
+
+def labelling(store: Path, out: Path, pack: Pack) -> tuple[float, float]:
+    """Label a store anew and return the CPU seconds and the seconds that all but its first quarter takes.
+
+    What the start costs, each worker's first images included, is in a run on the first quarter too, and is left out.
+    """
+    options = Options(relabel=True, processes=True)
+    with tempfile.TemporaryDirectory() as folder:
+        beginning = linked(Path(folder) / "first", start_and_others(store)[0])
+        start, start_wall = timed(lambda: label_store(beginning, Path(folder) / "first.parquet", pack, options))
+    used, wall = timed(lambda: label_store(store, out, pack, options))
+    return used - start, wall - start_wall
+
+
 def decoder(content: bytes, header: Header) -> Callable[[int], AbstractContextManager[Picture]]:
     """Return what decodes a file at a reduction, without a bound on memory."""
     return lambda reduction: nullcontext(decode_checked(content, header, reduction))
@@ -206,29 +225,22 @@ def report(name: str, store: Path, pack: Pack, runs: int) -> None:
     """Print the costs of a store's images: medians over rounds, in each of which what is compared is measured in turn.
 
     Other processes make a core slower or faster by the minute, so that only what is measured side by side compares.
-    What the start costs, each worker's first images included, is in a run on the first quarter of the images too: the
-    cost is the difference between the two runs, that of the other images.
     """
     cropper = Cropper.of(pack.manifest)
-    paths = sorted(store.iterdir())
-    first, others = paths[: len(paths) // 4], paths[len(paths) // 4 :]
+    first, others = start_and_others(store)
     rounds = []
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "labels.parquet"
-        options = Options(relabel=True, processes=True)
-        beginning = linked(Path(folder) / "first", first)
-        label_store(store, out, pack, options)
+        label_store(store, out, pack, Options(relabel=True, processes=True))
         for _ in range(runs):
-            start, start_wall = timed(lambda: label_store(beginning, Path(folder) / "first.parquet", pack, options))
-            ours, wall = timed(lambda: label_store(store, out, pack, options))
-            ours, wall = ours - start, wall - start_wall
+            ours, wall = labelling(store, out, pack)
             parts = parts_alone(others, pack, cropper)
             loops = [plain_loop(others, pack, cropper, kind) for kind in (searched_crop, detected_crop)]
             rounds.append((ours, ours / wall, parts, *loops))
         labelled = int((read(out).rows.column("status").to_pylist()).count("ok"))
     total, cores, apart, searching, detecting = np.array(rounds).T
     over, used, speed = (float(np.median(x)) for x in (total / apart, cores, len(others) / total))
-    click.echo(f"{name}: {len(paths)} images, {labelled} labelled, {1000 / speed:.2f} ms CPU an image")
+    click.echo(f"{name}: {len(first) + len(others)} images, {labelled} labelled, {1000 / speed:.2f} ms CPU an image")
     tell("  CPU over parts", over <= MOST_OF_PARTS, f"{over:.2f}", f"<= {MOST_OF_PARTS:.2f}")
     gain = LEAST_GAIN[name]
     for loop, plain in (("this search", searching), ("the detector at full size", detecting)):

@@ -12,6 +12,7 @@ import torch
 
 from labeler.errors import LabelerError
 from training.networks import Labeler
+from training.settings import Settings
 from training.sources import merged_sources
 from training.train import crop_logits, validation_row
 from training.trained import Trained, answers, output_meaning, write_trained
@@ -50,10 +51,41 @@ def average_runs(runs: Sequence[Trained], folder: str | os.PathLike[str]) -> dic
         check_alike(run, last)
     network = last.network
     network.load_state_dict(_mean([run.network for run in runs]))
-    settings = replace(last.settings, init=",".join(run.name for run in runs))
+    return write_made_of(runs, network, last.settings, folder)
+
+
+def write_made_of(
+    runs: Sequence[Trained], network: Labeler, settings: Settings, folder: str | os.PathLike[str]
+) -> dict[str, float]:
+    """Leave a network made of those of some runs as a run of its own, with the data of all of them.
+
+    Parameters
+    ----------
+    runs : sequence of Trained
+        Their names, in order, are the new run's `init`; the last has validation crops, which are kept.
+    network : Labeler
+        What was made of them, in evaluation mode.
+    settings : Settings
+        By which it can be built.
+    folder : path
+        Of the run to write.
+
+    Returns
+    -------
+    dict
+        Of `training.train.validation_row`, on the validation crops.
+
+    Raises
+    ------
+    LabelerError
+        If the folder cannot be written.
+    """
+    last = runs[-1]
+    assert last.crops is not None
+    settings = replace(settings, init=",".join(run.name for run in runs))
     logits = crop_logits(answers(network, settings, last.taxonomy), last.crops)
     sources = merged_sources(*(run.sources for run in runs))
-    write_trained(replace(last, settings=settings, sources=sources, logits=logits), folder)
+    write_trained(replace(last, network=network, settings=settings, sources=sources, logits=logits), folder)
     return validation_row(logits, last.labels)
 
 

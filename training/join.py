@@ -8,12 +8,10 @@ from dataclasses import replace
 import torch
 
 from labeler.errors import LabelerError
-from training.average import check_alike
+from training.average import check_alike, write_made_of
 from training.mirrored import plain, take
 from training.networks import PAIR, PAIR_OF, build
-from training.sources import merged_sources
-from training.train import crop_logits, validation_row
-from training.trained import Trained, answers, output_shape, write_trained
+from training.trained import Trained, output_shape
 
 
 def join_runs(first: Trained, second: Trained, folder: str | os.PathLike[str]) -> dict[str, float]:
@@ -47,10 +45,9 @@ def join_runs(first: Trained, second: Trained, folder: str | os.PathLike[str]) -
             f"validation crops, one of {PAIR_OF[1]}"
         )
     check_alike(first, second)
-    settings = replace(second.settings, network=PAIR, init=f"{first.name},{second.name}")
+    settings = replace(second.settings, network=PAIR)
     seen = ("width", "height", "colour", "framing", "margin")
-    crop = replace(settings, **{name: getattr(first.settings, name) for name in seen})
-    if crop != settings:
+    if any(getattr(first.settings, name) != getattr(settings, name) for name in seen):
         raise LabelerError(f"{first.name}: other crops than {second.name}; join runs of one size, colour and framing")
     network = build(PAIR, output_shape(settings, second.taxonomy))
     written, parts = plain(network), [plain(run.network) for run in (first, second)]
@@ -62,8 +59,4 @@ def join_runs(first: Trained, second: Trained, folder: str | os.PathLike[str]) -
             head.load_state_dict({"weight": torch.cat(weights, 1) / 2, "bias": torch.stack(biases).mean(0)})
     take(network, written)
     network.eval()
-    logits = crop_logits(answers(network, settings, second.taxonomy), second.crops)
-    sources = merged_sources(first.sources, second.sources)
-    joined = replace(second, network=network, settings=settings, sources=sources, logits=logits)
-    write_trained(joined, folder)
-    return validation_row(logits, second.labels)
+    return write_made_of((first, second), network, settings, folder)

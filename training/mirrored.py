@@ -32,8 +32,7 @@ class Filters(nn.Module):
 
     def forward(self, learned: Tensor) -> Tensor:
         """Return all filters, shape (2 n, inputs, height, width), from those of the first half, (n, ...)."""
-        half = learned.shape[1] // 2
-        others = torch.cat([learned[:, half:], learned[:, :half]], 1) if self.paired else learned
+        others = learned.roll(learned.shape[1] // 2, 1) if self.paired else learned
         return torch.cat([learned, others.flip(3)])
 
     def right_inverse(self, filters: Tensor) -> Tensor:
