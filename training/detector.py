@@ -42,8 +42,8 @@ def merge_heads(source: onnx.ModelProto) -> onnx.ModelProto:
     Returns
     -------
     onnx.ModelProto
-        ``pixels`` (height, width, 3), RGB, uint8, to ``scores`` (cells,) and ``cells`` (14, cells): what is left of the
-        box and the landmarks, as `labeler.detector` decodes them.
+        ``pixels`` (height, width, 3), RGB, uint8, sides multiples of 16, to ``scores`` (cells,) and ``cells``
+        (14, cells): what is left of the box and the landmarks, as `labeler.detector` decodes them.
 
     Raises
     ------
