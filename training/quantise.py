@@ -148,14 +148,20 @@ def _quiet() -> Iterator[None]:
 
 
 def _kept_in_float(model: onnx.ModelProto) -> list[str]:
-    nodes = list(model.graph.node)
-    convolutions = [number for number, node in enumerate(nodes) if node.op_type == "Conv"]
-    if not convolutions:
-        return [node.name for node in nodes]
-    first, last = convolutions[0], convolutions[-1]
-    pooled = [number for number, node in enumerate(nodes) if node.op_type in ("GlobalAveragePool", "Gemm")]
-    end = min((number for number in pooled if number > last), default=len(nodes))
-    return [node.name for number, node in enumerate(nodes) if number <= first or number >= end]
+    """Return the nodes that no convolution comes before, and those from the pooling over the whole picture on."""
+    convolved: set[str] = set()
+    pooled: set[str] = set()
+    kept = []
+    for node in model.graph.node:
+        behind = not convolved.isdisjoint(node.input)
+        last = behind and (node.op_type in ("GlobalAveragePool", "Gemm") or not pooled.isdisjoint(node.input))
+        if behind or node.op_type == "Conv":
+            convolved.update(node.output)
+        if last:
+            pooled.update(node.output)
+        if last or not behind:
+            kept.append(node.name)
+    return kept
 
 
 def network_outputs(content: bytes, crops: Pixels) -> dict[str, npt.NDArray[np.float32]]:

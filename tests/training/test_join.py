@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 
@@ -14,8 +15,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed; install the
 from labeler.errors import LabelerError  # noqa: E402 (only where torch is there)
 from tests.training.noise import SETTINGS, noise_data  # noqa: E402
 from training.cli import main  # noqa: E402
-from training.export import Options, export_pack  # noqa: E402
+from training.export import Options, export_pack, onnx_bytes  # noqa: E402
 from training.join import join_runs  # noqa: E402
+from training.quantise import VARIANTS, batches_of, network_outputs, quantise  # noqa: E402
 from training.restore import restore_run  # noqa: E402
 from training.sources import TrainingData  # noqa: E402
 from training.train import Run, crop_logits  # noqa: E402
@@ -66,6 +68,20 @@ def test_a_joined_run_can_be_exported_and_restored(runs: Path, data: TrainingDat
     assert again.crops is not None
     for name, values in crop_logits(again.answers(), again.crops).items():
         assert np.abs(values - both.logits[name]).max() < 1e-4
+
+
+def test_int8_leaves_the_first_convolution_of_both_networks_as_it_is(runs: Path, tmp_path: Path) -> None:
+    join_runs(read_trained(runs / "first"), read_trained(runs / "second"), tmp_path / "both")
+    both = read_trained(tmp_path / "both")
+    assert both.crops is not None
+    content = onnx_bytes(both.answers(), 1, 16, 16)
+    small = quantise(content, batches_of(both.crops), next(iter(VARIANTS)))
+    nodes = onnx.load_from_string(small).graph.node
+    rounded = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
+    kept = [node for node in nodes if node.op_type in ("Conv", "Gemm") and rounded.isdisjoint(node.input)]
+    assert [node.op_type for node in kept] == ["Conv", "Conv", "Gemm", "Gemm", "Gemm"]
+    exact, near = network_outputs(content, both.crops), network_outputs(small, both.crops)
+    assert all(np.abs(near[name] - values).max() < 0.1 * np.ptp(values) for name, values in exact.items())
 
 
 def test_runs_that_do_not_fit_are_refused(runs: Path, data: TrainingData, tmp_path: Path) -> None:
