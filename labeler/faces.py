@@ -276,9 +276,9 @@ def find(pixels: Pixels, networks: Networks, min_face: float = MIN_FACE) -> Find
 
     The picture is reduced until the smallest face sought has 16 pixels. Where that shows no face, the quarter turns are
     tried (photos that lie on their side without saying so), then four times the resolution, at last, at half of that,
-    the turns by 45 degrees between. The aligner says where exactly the largest face lies and which way is up, for the detector's
-    landmarks always claim to be upright. A face that is not sure must be where the aligner comes back to from several
-    starts, and must show again in a window that is turned and scaled to it.
+    the turns by 45 degrees between. The aligner says where exactly the largest face lies and which way is up, for the
+    detector's landmarks always claim to be upright. A face that is not sure must be where the aligner comes back to
+    from several starts, and must show again in a window that is turned and scaled to it.
 
     Parameters
     ----------

@@ -246,6 +246,8 @@ def evaluate(pack: str, data_set: str, source: str, split: str | None, face: str
     """
     table = evaluate_pack(pack, data_set, source, split, face=face, progress=True)
     frame, about = unpacked(table)
+    rows = pd.DataFrame(asdict(metric) for metric in measure(frame, about["classes"]) if "×" not in metric.by)
+    click.echo(rows.to_string(index=False, float_format="%.4f", na_rep=""))
     if out is None:
         write_in_pack(table, pack, data_set)
         write_card(pack)
@@ -253,8 +255,6 @@ def evaluate(pack: str, data_set: str, source: str, split: str | None, face: str
         write_summary(summary_of(table, read_manifest(pack)), out)
     else:
         write_evaluation(table, out)
-    rows = pd.DataFrame(asdict(metric) for metric in measure(frame, about["classes"]) if "×" not in metric.by)
-    click.echo(rows.to_string(index=False, float_format="%.4f", na_rep=""))
 
 
 @main.command()

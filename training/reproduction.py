@@ -38,7 +38,7 @@ PAGE = "reproduction.md"
 PICTURES = "reproduction"
 """Folder beside the page for its SVG files."""
 
-EPOCHS: Mapping[str, int] = {"logistic": 10, "cnn-128": 3, "cnn-1024": 3, "cnn-128-128": 3}
+EPOCHS: Mapping[str, int] = {"logistic": 10, "cnn-128": 10, "cnn-1024": 10, "cnn-128-128": 10}
 """The four networks and how long each is trained at most; validation says after which epoch it is taken."""
 
 BATCH = 128
