@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import wraps
 from pathlib import Path
@@ -145,6 +145,11 @@ def train(
     click.echo(f"{out}: {len(run.history)} epochs; best: {json.dumps(best)}")
 
 
+def _tell(out: str, found: Mapping[str, float]) -> None:
+    """Print what `validation_row` says of a run that was not trained but made."""
+    click.echo(f"{out}: {json.dumps({name: round(value, 4) for name, value in found.items()})}")
+
+
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path())
 @click.option("--out", required=True, type=click.Path(), help="Folder of the run to write.")
@@ -153,7 +158,7 @@ def average(runs: tuple[str, ...], out: str) -> None:
     """Average the weights of RUNS, each started from another of them, into a run that can be exported."""
     trained, averaging = with_torch("training.trained"), with_torch("training.average")
     found = averaging.average_runs([trained.read_trained(run) for run in runs], out)
-    click.echo(f"{out}: {json.dumps({name: round(value, 4) for name, value in found.items()})}")
+    _tell(out, found)
 
 
 @main.command()
@@ -165,7 +170,7 @@ def join(first: str, second: str, out: str) -> None:
     """Lay the networks of FIRST, residual, and SECOND, residual-mirrored, side by side: they answer with their mean."""
     trained, joining = with_torch("training.trained"), with_torch("training.join")
     found = joining.join_runs(trained.read_trained(first), trained.read_trained(second), out)
-    click.echo(f"{out}: {json.dumps({name: round(value, 4) for name, value in found.items()})}")
+    _tell(out, found)
 
 
 @main.command()
@@ -183,7 +188,7 @@ def restore(pack: str, data_set: str, source: str, out: str, splits: str | None)
         data_set, source, colour=shape.colour, framing=shape.framing.kind, splits=splits, progress=True
     )
     found = restoring.restore_run(pack, data, out)
-    click.echo(f"{out}: {json.dumps({name: round(value, 4) for name, value in found.items()})}")
+    _tell(out, found)
 
 
 @main.command()

@@ -38,6 +38,13 @@ def runs(data: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def both(runs: Path) -> Path:
+    """Lay the two networks side by side."""
+    join_runs(read_trained(runs / "first"), read_trained(runs / "second"), runs / "both")
+    return runs / "both"
+
+
 def test_the_command_joins_two_runs_into_one_that_says_their_mean(runs: Path, tmp_path: Path) -> None:
     told = CliRunner().invoke(
         main,
@@ -59,28 +66,26 @@ def test_the_command_joins_two_runs_into_one_that_says_their_mean(runs: Path, tm
         assert not np.allclose(values, one[name], atol=1e-3)
 
 
-def test_a_joined_run_can_be_exported_and_restored(runs: Path, data: TrainingData, tmp_path: Path) -> None:
-    join_runs(read_trained(runs / "first"), read_trained(runs / "second"), tmp_path / "both")
-    both = read_trained(tmp_path / "both")
-    export_pack(both, tmp_path / "p", name="p", version="1", description="", options=Options())
+def test_a_joined_run_can_be_exported_and_restored(both: Path, data: TrainingData, tmp_path: Path) -> None:
+    joined = read_trained(both)
+    export_pack(joined, tmp_path / "p", name="p", version="1", description="", options=Options())
     restore_run(tmp_path / "p", data, tmp_path / "again")
     again = read_trained(tmp_path / "again")
     assert again.crops is not None
     for name, values in crop_logits(again.answers(), again.crops).items():
-        assert np.abs(values - both.logits[name]).max() < 1e-4
+        assert np.abs(values - joined.logits[name]).max() < 1e-4
 
 
-def test_int8_leaves_the_first_convolution_of_both_networks_as_it_is(runs: Path, tmp_path: Path) -> None:
-    join_runs(read_trained(runs / "first"), read_trained(runs / "second"), tmp_path / "both")
-    both = read_trained(tmp_path / "both")
-    assert both.crops is not None
-    content = onnx_bytes(both.answers(), 1, 16, 16)
-    small = quantise(content, batches_of(both.crops), next(iter(VARIANTS)))
+def test_int8_leaves_the_first_convolution_of_both_networks_as_it_is(both: Path) -> None:
+    joined = read_trained(both)
+    assert joined.crops is not None
+    content = onnx_bytes(joined.answers(), 1, 16, 16)
+    small = quantise(content, batches_of(joined.crops), next(iter(VARIANTS)))
     nodes = onnx.load_from_string(small).graph.node
     rounded = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
     kept = [node for node in nodes if node.op_type in ("Conv", "Gemm") and rounded.isdisjoint(node.input)]
     assert [node.op_type for node in kept] == ["Conv", "Conv", "Gemm", "Gemm", "Gemm"]
-    exact, near = network_outputs(content, both.crops), network_outputs(small, both.crops)
+    exact, near = network_outputs(content, joined.crops), network_outputs(small, joined.crops)
     assert all(np.abs(near[name] - values).max() < 0.1 * np.ptp(values) for name, values in exact.items())
 
 
