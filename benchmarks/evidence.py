@@ -20,18 +20,18 @@ from labeler.faces import (
     _CANDIDATES,
     _DIAGONAL,
     _FIRST,
+    _ODDS,
     _QUARTER,
     _QUARTERS,
     _SECOND,
     _SECOND_ZOOM,
-    _SPREAD_FLOOR,
     MIN_FACE,
     Networks,
     Points,
     Similarity,
     _detect_turned,
-    _evidence,
     _look_closer,
+    _odds,
     _resized,
     _scale,
     _seen,
@@ -45,17 +45,18 @@ RIGHT, WRONG = 0.2, 0.5
 
 @dataclass(frozen=True)
 class Candidate:
-    """What was seen at a place: the detector's score, that of a closer look, and how far apart the aligner ended."""
+    """What was seen at a place: the detector's score, that of a closer look, and the verifier's odds."""
 
     score: float
     again: float
-    spread: float
+    odds: float
+    evidence: float
     landmarks: Points
 
     @property
     def cues(self) -> tuple[float, float, float]:
         """What the regression sees."""
-        return self.score, self.again, math.log(self.spread + _SPREAD_FLOOR)
+        return self.score, self.again, min(max(self.odds, -_ODDS), _ODDS)
 
 
 def disturbed(picture: Pixels, rng: np.random.Generator) -> tuple[Pixels, Points]:
@@ -85,8 +86,9 @@ def candidates(pixels: Pixels, networks: Networks) -> Iterator[Candidate]:
             faces = _detect_turned(views.small, turn, networks.detector, _QUARTER.threshold)
             for k in range(min(len(faces), _CANDIDATES)):
                 seen = _seen(faces, k, scale)
-                face, spread = _look_closer(views, seen, networks)
-                yield Candidate(seen.score, face.score, spread, face.landmarks)
+                face, evidence = _look_closer(views, seen, networks)
+                odds = _odds(views, face.landmarks, networks.verifier)
+                yield Candidate(seen.score, face.score, odds, evidence, face.landmarks)
 
 
 def fitted(cues: npt.ArrayLike, right: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -123,11 +125,10 @@ def main(faces: Path, nobody: Path, images: int, seed: int) -> None:
                 if not RIGHT <= off < WRONG:
                     found.append((candidate, off < RIGHT))
     right = np.array([good for _, good in found])
-    score, again, spread, constant = fitted([candidate.cues for candidate, _ in found], right)
-    evidence = np.array([_evidence(candidate.score, candidate.again, candidate.spread) for candidate, _ in found])
+    score, again, odds, constant = fitted([candidate.cues for candidate, _ in found], right)
+    evidence = np.array([candidate.evidence for candidate, _ in found])
     click.echo(f"{right.sum()} candidates at faces, {(~right).sum()} at none")
-    cues = f"{score:.1f} score + {again:.1f} again {spread:+.1f} log(spread + {_SPREAD_FLOOR})"
-    click.echo(f"fitted: {cues} {constant:+.1f}")
+    click.echo(f"fitted: {score:.2f} score + {again:.2f} again {odds:+.2f} odds {constant:+.1f}")
     for least in sorted(needed.evidence for needed in (_FIRST, _SECOND, _QUARTER, _DIAGONAL)):
         kept = evidence >= least
         click.echo(

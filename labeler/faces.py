@@ -16,8 +16,9 @@ from labeler.aligner import MARGIN, WINDOW, Aligner, Pose
 from labeler.decode import Pixels, to_gray
 from labeler.detector import THRESHOLD, Detector, Faces
 from labeler.pack import Manifest
+from labeler.verifier import Verifier
 
-PREPROCESSING_VERSION = "7"
+PREPROCESSING_VERSION = "8"
 """Changes whenever the same file would give another crop; kept in the label table."""
 
 MIN_FACE = 1 / 8
@@ -35,12 +36,14 @@ _LARGEST_ZOOM = 2.0
 _ENLARGED_TO = 192
 _LONGEST_SIDE = 2048
 _PYRAMID_FROM = 320
-_CANDIDATES = 3
+_CANDIDATES = 4
 _PANORAMA = 2
 
 _SURE = 0.85
 _LEAST_SEEN = 0.3
-_SPREAD_FLOOR = 0.005
+_ODDS = 8.0
+"""Log-odds, either way, beyond which the verifier's word counts no more."""
+
 _HALVED_FROM = 1.8
 _CLOSE = 96
 _CLOSE_TARGET = tuple((_CLOSE * (0.5 + (x - 0.5) * 0.7), _CLOSE * (0.52 + (y - 0.535) * 0.7)) for x, y in TEMPLATE)
@@ -104,10 +107,11 @@ class Face:
 
 @dataclass(frozen=True)
 class Networks:
-    """What finds a face and what says exactly where it lies; both may be used from several threads at once."""
+    """What finds a face, says exactly where it lies, and whether it is one; for several threads at once."""
 
     detector: Detector
     aligner: Aligner
+    verifier: Verifier
 
     @classmethod
     def load(cls) -> Networks:
@@ -118,12 +122,13 @@ class Networks:
         PackError
             If one is missing or damaged.
         """
-        return cls(Detector.load(), Aligner.load())
+        return cls(Detector.load(), Aligner.load(), Verifier.load())
 
     @property
     def version(self) -> str:
-        """The beginnings of both networks' checksums."""
-        return f"yunet-{self.detector.digest[:12]}+aligner-{self.aligner.digest[:12]}"
+        """The beginnings of the networks' checksums."""
+        named = (("yunet", self.detector), ("aligner", self.aligner), ("verifier", self.verifier))
+        return "+".join(f"{name}-{network.digest[:12]}" for name, network in named)
 
 
 @dataclass(frozen=True)
@@ -277,15 +282,15 @@ def find(pixels: Pixels, networks: Networks, min_face: float = MIN_FACE) -> Find
     The picture is reduced until the smallest face sought has 16 pixels. Where that shows no face, the quarter turns are
     tried (photos that lie on their side without saying so), then four times the resolution, at last with the turns by
     45 degrees between. The aligner says where exactly the largest face lies and which way is up, for the detector's
-    landmarks always claim to be upright. A face that is not sure must be where the aligner comes back to from several
-    starts, and must show again in a window that is turned and scaled to it.
+    landmarks always claim to be upright. A face that is not sure must look like one to the verifier where the aligner
+    lays it, and must show to the detector again in a window that is turned and scaled to it.
 
     Parameters
     ----------
     pixels : numpy.ndarray
         RGB, shape (height, width, 3), uint8.
     networks : Networks
-        The detector and the aligner.
+        The detector, the aligner and the verifier.
     min_face : float
         Smallest face sought first, as a share of the picture's shorter side, above 0 and up to 1.
     """
@@ -320,11 +325,8 @@ def _search(pixels: Pixels, glimpse: Glimpse, networks: Networks, min_face: floa
 
 def _look(views: _Views, faces: Faces, networks: Networks, upright: _Needed) -> Finding:
     """Judge what was seen in a picture, and where no face holds, look at its quarter turns."""
-    best, most = _largest(views, faces, networks, upright)
-    if most > 0:
-        return best
-    other, evidence = _best_turn(views, _QUARTERS, networks, _QUARTER)
-    return other if evidence > most else best
+    best, _ = _largest(views, faces, networks, upright)
+    return best if best.face is not None else _best_turn(views, _QUARTERS, networks, _QUARTER)[0]
 
 
 def _best_turn(views: _Views, turns: Sequence[complex], networks: Networks, needed: _Needed) -> tuple[Finding, float]:
@@ -360,7 +362,7 @@ class _Needed:
     evidence : float
         There, as `_evidence` weighs it.
     trusted : float
-        Score of a face that need not hold there.
+        Score of a face that is one with whatever evidence; which of several turns is right, the evidence tells.
     sure : float
         Score of a face that need not be looked at closer, but for its exact place.
     """
@@ -371,10 +373,10 @@ class _Needed:
     sure: float
 
 
-_FIRST = _Needed(THRESHOLD, -2.0, 0.75, _SURE)
-_SECOND = _Needed(0.3, 0.0, math.inf, _SURE)
-_QUARTER = _Needed(0.3, 0.75, math.inf, 0.88)
-_DIAGONAL = _Needed(0.3, 2.0, math.inf, math.inf)
+_FIRST = _Needed(THRESHOLD, 4.7, math.inf, _SURE)
+_SECOND = _Needed(0.2, 5.2, math.inf, _SURE)
+_QUARTER = _Needed(0.2, 5.7, 0.88, math.inf)
+_DIAGONAL = _Needed(0.2, 5.7, math.inf, math.inf)
 
 _QUARTERS = (1j, -1j, -1 + 0j)
 _DIAGONALS = tuple(cmath.rect(1, math.radians(angle)) for angle in (45, -45, 135, -135))
@@ -459,12 +461,10 @@ def _largest(views: _Views, faces: Faces, networks: Networks, needed: _Needed) -
         seen = _seen(faces, int(k), views.scale)
         if seen.score >= needed.sure:
             return Finding(len(faces) - rejected, _aligned(views, seen, networks.aligner)), math.inf
-        face, spread = _look_closer(views, seen, networks, needed.evidence)
-        evidence = _evidence(seen.score, face.score, spread)
-        if evidence >= needed.evidence:
+        least = -math.inf if seen.score >= needed.trusted else needed.evidence
+        face, evidence = _look_closer(views, seen, networks, least)
+        if evidence >= least:
             return Finding(len(faces) - rejected, face), evidence
-        if seen.score >= needed.trusted:
-            return Finding(len(faces) - rejected, seen), -math.inf
     return Finding(0, None), -math.inf
 
 
@@ -476,35 +476,45 @@ def _seen(faces: Faces, k: int, scale: float) -> Face:
 
 
 def _look_closer(views: _Views, face: Face, networks: Networks, least: float = -math.inf) -> tuple[Face, float]:
-    """Return a face exactly where it lies, with the score that it has there, and the spread of `_steadied`.
+    """Return a face exactly where it lies, with the score that it has there, and the evidence for it.
 
-    The aligner looks at it, then the detector in a window that is turned, scaled and shifted to it, then the aligner
-    again from several windows. Where even no spread at all would leave less evidence than the least that is asked for,
-    the last is spared and the spread infinite.
+    The aligner looks at it, then the verifier, then the detector in a window that is turned, scaled and shifted to it,
+    then the aligner again from several windows, and the verifier where these lead. What is left is spared once the
+    evidence cannot reach the least that is asked for any more; the evidence then is the most that was possible.
     """
-    first = _settled(views, fit(face.landmarks, _ALIGNER_TARGET)[0], networks.aligner)
-    window = views.sample(fit(_points(first), _CLOSE_TARGET)[0], _CLOSE)
-    score = _central(networks.detector.detect(window, _LEAST_SEEN))
-    if _evidence(face.score, score, 0.0) < least:
-        return replace(face, landmarks=_points(first), score=score), math.inf
-    landmarks, spread = _steadied(views, first, networks.aligner)
-    return replace(face, landmarks=landmarks, score=score), spread
+    places = _settled(views, fit(face.landmarks, _ALIGNER_TARGET)[0], networks.aligner)
+    odds = _odds(views, _points(places), networks.verifier)
+    most = _evidence(face.score, 1.0, odds)
+    if most < least:
+        return replace(face, landmarks=_points(places), score=0.0), most
+    window = views.sample(fit(_points(places), _CLOSE_TARGET)[0], _CLOSE)
+    seen = replace(face, score=_central(networks.detector.detect(window, _LEAST_SEEN)))
+    most = _evidence(face.score, seen.score, odds)
+    if most < least:
+        return replace(seen, landmarks=_points(places)), most
+    landmarks = _steadied(views, places, networks.aligner)
+    odds = min(odds, _odds(views, landmarks, networks.verifier))
+    return replace(seen, landmarks=landmarks), _evidence(face.score, seen.score, odds)
 
 
-def _evidence(score: float, again: float, spread: float) -> float:
-    """Return how much speaks for a face: about the logarithm of its odds.
+def _odds(views: _Views, landmarks: Points, verifier: Verifier) -> float:
+    return verifier.odds(views.gray(fit(landmarks, _ALIGNER_TARGET)[0], WINDOW))
 
-    A logistic regression on what was seen at faces and beside them in FairFace's training pictures, turned, scaled and
-    pasted on backgrounds, and in pictures where nobody is; ``benchmarks/evidence.py`` fits others such.
+
+def _evidence(score: float, again: float, odds: float) -> float:
+    """Return how much speaks for a face.
+
+    A weighted sum of what was seen at faces and beside them in FairFace's training pictures, turned, scaled and pasted
+    on backgrounds, and in pictures where nobody is; ``benchmarks/evidence.py`` fits others such.
 
     Parameters
     ----------
     score, again : float
         The detector's score of the face in the picture and in a window around it, 0 to 1.
-    spread : float
-        As `_steadied` gives it.
+    odds : float
+        The verifier's, as `labeler.verifier.Verifier.odds` gives them; the least of several windows.
     """
-    return 5.1 * score + 16.6 * again - 2.0 * math.log(spread + _SPREAD_FLOOR) - 21.3
+    return 1.0 * score + 6.0 * again + 0.6 * min(max(odds, -_ODDS), _ODDS)
 
 
 def _aligned(views: _Views, face: Face, aligner: Aligner) -> Face:
@@ -522,16 +532,11 @@ def _settled(views: _Views, start: Similarity, aligner: Aligner, *, upright: boo
     return aligner.settle(start, view, _followed, upright=upright).back(_ALIGNER_PLACES)
 
 
-def _steadied(views: _Views, first: Plane, aligner: Aligner) -> tuple[Points, float]:
-    """Return a face's landmarks, shape (5, 2), from several starts, and how far apart these end.
-
-    Thrown off the first place that it came to, the aligner finds back to a face, and to anywhere in what is none: the
-    spread is the median of how far off it ends, in distances of the eyes.
-    """
+def _steadied(views: _Views, first: Plane, aligner: Aligner) -> Points:
+    """Return a face's landmarks, shape (5, 2): the median of where the aligner ends, thrown off where it came to."""
     way = fit(_points(first), _ALIGNER_TARGET)[0]
     places = np.array([first, *(_settled(views, thrown.after(way), aligner) for thrown in _THROWN)])
-    spread = float(np.median(np.abs(places[1:] - first).mean(1)) / abs(first[1] - first[0]))
-    return _points(np.median(places.real, 0) + 1j * np.median(places.imag, 0)), spread
+    return _points(np.median(places.real, 0) + 1j * np.median(places.imag, 0))
 
 
 def _followed(way: Similarity, pose: Pose) -> Similarity:

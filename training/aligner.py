@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import math
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from labeler.aligner import DESCRIPTION, MARGIN, WINDOW, Aligner, Pose
 from labeler.detector import Detector
@@ -27,26 +24,22 @@ from labeler.errors import LabelerError
 from labeler.faces import TEMPLATE
 from labeler.pack import session
 from training.augment import Augmentation, disturbed_pixels
-from training.batches import Batch, channels_first, in_background
+from training.batches import Batch, channels_first
 from training.consensus import consensus_landmarks
 from training.datasets import read_fairface
 from training.export import exported
+from training.fitting import Fit
 from training.merge import merge_averages
 from training.networks import Convolution, Labeler, NormaliseContrast, ResidualBlock
-from training.parallel import Replicas
+from training.parallel import Loss
 from training.pictures import Matrix, Pictures, Pixels, cut, read_aligned_pictures
 from training.quantise import quantise
 from training.sources import PROVENANCE, STORED_SIDE, Indices, picture_paths
-from training.train import learning_rate, save_checkpoint, update_average
-from training.trained import read_checkpoint
 
 OUTPUT = "pose"
 INPUT = "window"
 VALIDATION = 2000
 BATCH = 256
-PEAK_RATE = 3e-3
-WEIGHT_DECAY = 0.02
-AVERAGING = 0.998
 SURROUNDED = 0.6
 """Share of windows in which another picture, not a replicated border, lies around the training picture."""
 
@@ -135,8 +128,16 @@ class PoseFactor(nn.Module):
         return torch.cat([values[:, :2], torch.exp(values[:, 2:3]) * direction / length], dim=1)
 
 
-def build_aligner(widths: tuple[int, int, int]) -> Labeler:
-    """Build a network with fresh weights: crops (n, 1, `WINDOW`, `WINDOW`) to a pose, shape (n, 4)."""
+def window_network(widths: tuple[int, int, int], outputs: Mapping[str, int]) -> Labeler:
+    """Build a small network with fresh weights that sees windows, shape (n, 1, `WINDOW`, `WINDOW`).
+
+    Parameters
+    ----------
+    widths : (int, int, int)
+        Channels at a half, a quarter and an eighth of the window's resolution.
+    outputs : mapping of str to int
+        How many numbers each output has.
+    """
     half, quarter, eighth = widths
     side = WINDOW // 8
     trunk = nn.Sequential(
@@ -151,7 +152,12 @@ def build_aligner(widths: tuple[int, int, int]) -> Labeler:
         nn.Linear(16 * side * side, 64),
         nn.ReLU(inplace=True),
     )
-    network = Labeler(trunk, 64, {OUTPUT: 5})
+    return Labeler(trunk, 64, outputs)
+
+
+def build_aligner(widths: tuple[int, int, int]) -> Labeler:
+    """Build a network with fresh weights: crops (n, 1, `WINDOW`, `WINDOW`) to a pose, shape (n, 4)."""
+    network = window_network(widths, {OUTPUT: 5})
     head = network.heads[OUTPUT]
     assert isinstance(head, nn.Linear)
     with torch.no_grad():
@@ -266,8 +272,8 @@ def _rounded(missed: Tensor) -> Tensor:
     return (torch.sqrt((parts * parts).sum(-1) + ROUNDING**2) - ROUNDING).mean()
 
 
-class AlignerRun:
-    """The training of one stage, with a checkpoint after every epoch; a run that is there already is continued.
+class AlignerRun(Fit):
+    """The training of one stage.
 
     Parameters
     ----------
@@ -277,10 +283,8 @@ class AlignerRun:
         Which of them to learn from.
     stage : Stage
         What to learn.
-    folder : path
-        Where the checkpoint goes.
-    threads : int
-        Replicas that share each batch, one a core. Another number gives slightly other weights.
+    folder, threads
+        As `training.fitting.Fit` takes them.
     seed : int
         Of everything.
     """
@@ -292,82 +296,45 @@ class AlignerRun:
             raise LabelerError(f"only {len(training)} pictures to train on; the aligner needs {BATCH // 2} or more")
         self.pictures, self.training, self.stage, self.seed = pictures, training, stage, seed
         torch.manual_seed(seed)
-        self.network = build_aligner(stage.widths)
-        self.average = copy.deepcopy(self.network)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY, fused=True
-        )
-        self.losses: list[float] = []
-        self.path = folder / "last.pt"
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.path.exists():
-            checkpoint = read_checkpoint(self.path)
-            self.network.load_state_dict(checkpoint["network"])
-            self.average.load_state_dict(checkpoint["average"])
-            self.optimiser.load_state_dict(checkpoint["optimiser"])
-            self.losses = list(checkpoint["losses"])
-        self.replicas = Replicas(self.network, threads, mixed_precision=False)
+        super().__init__(build_aligner(stage.widths), stage.epochs, folder, threads=threads)
 
-    def train(self, *, progress: bool = False) -> nn.Module:
-        """Train to the stage's last epoch and return the moving average of the weights."""
-        self.replicas.share_weights()
-        while len(self.losses) < self.stage.epochs:
-            started = time.perf_counter()
-            self.losses.append(self._epoch(len(self.losses)))
-            save_checkpoint(self.checkpoint(), self.path)
-            if progress:
-                seconds = time.perf_counter() - started
-                tqdm.write(f"epoch {len(self.losses)}/{self.stage.epochs}: loss {self.losses[-1]:.4f}, {seconds:.0f} s")
-        self.replicas.close()
-        return self.average.eval()
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch: two windows of each picture."""
+        return len(self.training) // (BATCH // 2)
 
-    def checkpoint(self) -> dict[str, Any]:
-        """Return everything that the next epoch needs."""
-        return {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "losses": self.losses,
-        }
+    @property
+    def loss(self) -> Loss:
+        """That of the stage."""
+        return partial(alignment_loss, agreement=self.stage.agreement)
 
-    def _epoch(self, epoch: int) -> float:
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield the windows of an epoch."""
         order = np.random.default_rng((self.seed, epoch, 1)).permutation(self.training)
-        steps = len(order) // (BATCH // 2)
-        losses = []
-        loss = partial(alignment_loss, agreement=self.stage.agreement)
-        windows = training_windows(self.pictures, order, self.stage, (self.seed, epoch, 2))
-        for number, part in enumerate(in_background(windows)):
-            step = epoch * steps + number
-            for group in self.optimiser.param_groups:
-                group["lr"] = learning_rate(step, steps * self.stage.epochs, 0.5 * steps, PEAK_RATE)
-            losses.append(self.replicas.gradients(part, loss))
-            self.optimiser.step()
-            self.replicas.share_weights()
-            update_average(self.average, self.network, min(AVERAGING, (1 + step) / (10 + step)))
-        return float(np.mean(losses))
+        return training_windows(self.pictures, order, self.stage, (self.seed, epoch, 2))
 
 
 class OneWindow(nn.Module):
-    """A network as it is shipped: one window of pixels, shape (height, width), uint8, to a pose, shape (1, 4)."""
+    """A network as it is shipped: one window of pixels, shape (height, width), uint8, to one output, shape (1, n)."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, output: str) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.output = network, output
 
     def forward(self, window: Tensor) -> Tensor:
-        """Return the pose."""
-        pose: Tensor = self.network(window.to(torch.float32)[None, None] / 255.0)[OUTPUT]
-        return pose
+        """Return the output."""
+        said: Tensor = self.network(window.to(torch.float32)[None, None] / 255.0)[self.output]
+        return said
 
 
-def aligner_bytes(network: nn.Module) -> bytes:
-    """Return a network as an ONNX file; the same weights give the same bytes."""
+def window_network_bytes(network: nn.Module, output: str) -> bytes:
+    """Return a network that sees one window as an ONNX file; the same weights give the same bytes."""
     window = torch.zeros(WINDOW, WINDOW, dtype=torch.uint8)
-    return merge_averages(exported(OneWindow(network), window, INPUT, [OUTPUT]))
+    return merge_averages(exported(OneWindow(network, output), window, INPUT, [output]))
 
 
 def rounded_aligner(content: bytes, pictures: Pictures, stage: Stage, seed: int) -> tuple[bytes, float]:
-    """Return a network as `aligner_bytes` gives it in int8, and how far rounding moves the face.
+    """Return a network as `window_network_bytes` gives it in int8, and how far rounding moves the face.
 
     That is the median over one window of each picture of a batch, in widths of the crop; the other one tells the ranges
     of the activations.
@@ -395,7 +362,7 @@ def repeatability(aligner: Aligner, pictures: Pictures, chosen: Indices, seed: i
         name: np.array([_end(aligner, pictures, int(k), draw_offset([offsets], rng)) for k in chosen])
         for name, offsets in (("one", NEAR), ("other", NEAR), ("any", replace(NEAR, turn=180.0)))
     }
-    true = np.array([_landmarks(frame) for frame in pictures.frames[chosen]])
+    true = np.array([frame_landmarks(frame) for frame in pictures.frames[chosen]])
     width = np.abs(true[:, 0] - true[:, 1]) / (TEMPLATE[1][0] - TEMPLATE[0][0])
     apart = np.abs(ends["one"] - ends["other"]).mean(axis=1) / width
     eyes = [points[:, 1] - points[:, 0] for points in (ends["any"], true)]
@@ -408,7 +375,8 @@ def repeatability(aligner: Aligner, pictures: Pictures, chosen: Indices, seed: i
     }
 
 
-def _landmarks(frame: Matrix) -> npt.NDArray[np.complex128]:
+def frame_landmarks(frame: Matrix) -> npt.NDArray[np.complex128]:
+    """Return the places of the landmarks, shape (5,), right + 1j * down, as `TEMPLATE` lies in a crop's frame."""
     places = frame @ np.array([(x, y, 1.0) for x, y in TEMPLATE]).T
     return np.asarray(places[0] + 1j * places[1])
 
@@ -419,7 +387,7 @@ def _end(aligner: Aligner, pictures: Pictures, k: int, offset: Offset) -> npt.ND
     def view(frame: Matrix) -> Pixels:
         return cut(pictures.pixels[k], frame, WINDOW, WINDOW)
 
-    return _landmarks(moved(aligner.settle(offset.window(pictures.frames[k]), view, moved), INNER))
+    return frame_landmarks(moved(aligner.settle(offset.window(pictures.frames[k]), view, moved), INNER))
 
 
 def train_aligner(
@@ -481,7 +449,8 @@ def train_aligner(
         for name, stage in STAGES.items():
             asked = replace(stage, epochs=epochs or stage.epochs)
             run = AlignerRun(pictures, training, asked, Path(runs) / name, threads=threads, seed=seed)
-            content, rounding = rounded_aligner(aligner_bytes(run.train(progress=progress)), pictures, asked, seed)
+            trained = window_network_bytes(run.train(progress=progress), OUTPUT)
+            content, rounding = rounded_aligner(trained, pictures, asked, seed)
             (target / f"{name}.onnx").write_bytes(content)
             files[name] = {
                 "file": f"{name}.onnx",
@@ -499,13 +468,14 @@ def train_aligner(
             "training": {"data": [dict(PROVENANCE["fairface"]) | {"images": len(training)}], "seed": seed},
             "files": files,
         }
-        _write(about, target)
+        write_description(about, target / DESCRIPTION)
         about["validation"] = repeatability(Aligner.load(target), pictures, validation, seed)
-        _write(about, target)
+        write_description(about, target / DESCRIPTION)
     except OSError as error:
         raise LabelerError(f"{error.filename}: cannot be written ({error.strerror}); choose another folder") from error
     return about
 
 
-def _write(about: Mapping[str, Any], folder: Path) -> None:
-    (folder / DESCRIPTION).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+def write_description(about: Mapping[str, Any], path: Path) -> None:
+    """Write what describes networks."""
+    path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

@@ -302,6 +302,22 @@ def aligner(labels: str, run: str, out: str, limit: int | None, epochs: int | No
 
 
 @main.command()
+@click.argument("labels", type=click.Path())
+@click.option("--run", required=True, type=click.Path(), help="Folder for the checkpoint; a run there is continued.")
+@click.option("--out", required=True, type=click.Path(), help="Folder of the verifier, such as models/verifier.")
+@click.option("--limit", type=click.IntRange(1), help="Take only the first so many pictures.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the windows, instead of its own number.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Cores.")
+@named_errors
+def verifier(labels: str, run: str, out: str, limit: int | None, epochs: int | None, threads: int) -> None:
+    """Train the verifier on FairFace, whose label file is LABELS: whether a face lies where the aligner comes to."""
+    training = with_torch("training.verifier")
+    with_torch("training.train").prepare_process()
+    about = training.train_verifier(labels, run, out, limit=limit, epochs=epochs, threads=threads, progress=True)
+    click.echo(f"{out}: {json.dumps(about['validation'])}")
+
+
+@main.command()
 @click.argument("data_set", type=click.Choice(list(DATA_SETS)))
 @click.argument("source", type=click.Path())
 @click.option("--out", required=True, type=click.Path(), help="CSV file to write: img_name, split, duplicate_group.")

@@ -123,9 +123,7 @@ class CredulousDetector:
         return Faces(box, points, np.array([max(0.72, threshold)], np.float32))
 
 
-def test_a_face_that_the_detector_doubts_is_one_where_the_aligner_comes_back_to_it(
-    networks: Networks, portrait: Pixels
-) -> None:
+def test_a_face_that_the_detector_doubts_is_one_that_the_verifier_knows(networks: Networks, portrait: Pixels) -> None:
     doubtful = replace(networks, detector=cast("Detector", CredulousDetector()))
     upright = find(portrait, networks).face
     assert upright is not None

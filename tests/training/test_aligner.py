@@ -28,6 +28,7 @@ torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402 (only where torch is there)
 
 training = pytest.importorskip("training.aligner")
+save_checkpoint = pytest.importorskip("training.train").save_checkpoint
 
 NEAR, FAR = training.Offsets(20.0, 0.2, 0.1, 0.5), training.Offsets(180.0, 0.4, 0.2, 0.5)
 STAGE = training.Stage((4, 8, 8), (NEAR, FAR), 2, 1.0)
@@ -155,8 +156,8 @@ def test_a_run_goes_on_where_it_stopped_and_learns(pictures: Pictures, tmp_path:
     whole = training.AlignerRun(pictures, order, replace(STAGE, epochs=6), tmp_path / "whole", threads=1, seed=1)
     straight = whole.train().state_dict()
     half = training.AlignerRun(pictures, order, replace(STAGE, epochs=6), tmp_path / "half", threads=1, seed=1)
-    half.losses.append(half._epoch(0))
-    training.save_checkpoint(half.checkpoint(), half.path)
+    half.losses.append(half.run_epoch(0))
+    save_checkpoint(half.checkpoint(), half.path)
     later = training.AlignerRun(pictures, order, replace(STAGE, epochs=6), tmp_path / "half", threads=1, seed=1)
     resumed = later.train().state_dict()
     assert all(torch.equal(value, resumed[name]) for name, value in straight.items())
@@ -170,8 +171,8 @@ def test_too_few_pictures_are_refused(pictures: Pictures, tmp_path: Path) -> Non
 
 def test_the_shipped_form_takes_one_window_and_gives_the_networks_pose(tmp_path: Path) -> None:
     network = training.build_aligner((4, 8, 8)).eval()
-    content = training.aligner_bytes(network)
-    assert content == training.aligner_bytes(network)
+    content = training.window_network_bytes(network, training.OUTPUT)
+    assert content == training.window_network_bytes(network, training.OUTPUT)
     window = np.random.default_rng(2).integers(0, 256, (WINDOW, WINDOW)).astype(np.uint8)
     from labeler.pack import session
 
