@@ -129,7 +129,7 @@ def main(faces: Path, nobody: Path, images: int, seed: int) -> None:
     evidence = np.array([candidate.evidence for candidate, _ in found])
     click.echo(f"{right.sum()} candidates at faces, {(~right).sum()} at none")
     click.echo(f"fitted: {score:.2f} score + {again:.2f} again {odds:+.2f} odds {constant:+.1f}")
-    for least in sorted(needed.evidence for needed in (_FIRST, _SECOND, _QUARTER, _DIAGONAL)):
+    for least in sorted({needed.evidence for needed in (_FIRST, _SECOND, _QUARTER, _DIAGONAL)}):
         kept = evidence >= least
         click.echo(
             f"evidence as shipped >= {least}: {kept[right].mean():.4f} of faces, {kept[~right].mean():.4f} of others"
