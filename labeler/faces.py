@@ -362,7 +362,7 @@ class _Needed:
     evidence : float
         There, as `_evidence` weighs it.
     trusted : float
-        Score of a face that is one with whatever evidence; which of several turns is right, the evidence tells.
+        Score of a face that is one whatever the evidence, which then only tells which of several turns is right.
     sure : float
         Score of a face that need not be looked at closer, but for its exact place.
     """
@@ -461,9 +461,11 @@ def _largest(views: _Views, faces: Faces, networks: Networks, needed: _Needed) -
         seen = _seen(faces, int(k), views.scale)
         if seen.score >= needed.sure:
             return Finding(len(faces) - rejected, _aligned(views, seen, networks.aligner)), math.inf
-        least = -math.inf if seen.score >= needed.trusted else needed.evidence
-        face, evidence = _look_closer(views, seen, networks, least)
-        if evidence >= least:
+        if seen.score >= needed.trusted:
+            weight = _weighed(views, seen, networks)[1]
+            return Finding(len(faces) - rejected, _aligned(views, seen, networks.aligner)), weight
+        face, evidence = _look_closer(views, seen, networks, needed.evidence)
+        if evidence >= needed.evidence:
             return Finding(len(faces) - rejected, face), evidence
     return Finding(0, None), -math.inf
 
@@ -478,23 +480,31 @@ def _seen(faces: Faces, k: int, scale: float) -> Face:
 def _look_closer(views: _Views, face: Face, networks: Networks, least: float = -math.inf) -> tuple[Face, float]:
     """Return a face exactly where it lies, with the score that it has there, and the evidence for it.
 
-    The aligner looks at it, then the verifier, then the detector in a window that is turned, scaled and shifted to it,
-    then the aligner again from several windows, and the verifier where these lead. What is left is spared once the
-    evidence cannot reach the least that is asked for any more; the evidence then is the most that was possible.
+    After what `_weighed` does the aligner looks again from several windows, and the verifier where these lead. That is
+    spared where the evidence cannot reach the least that is asked for any more; it then is the most that was possible.
     """
-    places = _settled(views, fit(face.landmarks, _ALIGNER_TARGET)[0], networks.aligner)
-    odds = _odds(views, _points(places), networks.verifier)
+    seen, most = _weighed(views, face, networks, least)
+    if most < least:
+        return seen, most
+    landmarks = _steadied(views, _plane(seen.landmarks), networks.aligner)
+    odds = _odds(views, landmarks, networks.verifier)
+    return replace(seen, landmarks=landmarks), min(most, _evidence(face.score, seen.score, odds))
+
+
+def _weighed(views: _Views, face: Face, networks: Networks, least: float = -math.inf) -> tuple[Face, float]:
+    """Return a face where the aligner sees it, with the score that it has there, and the evidence for it.
+
+    The verifier looks there, then the detector in a window that is turned, scaled and shifted to the face; this is
+    spared, and the score 0, where the evidence could not reach the least that is asked for.
+    """
+    landmarks = _points(_settled(views, fit(face.landmarks, _ALIGNER_TARGET)[0], networks.aligner))
+    odds = _odds(views, landmarks, networks.verifier)
     most = _evidence(face.score, 1.0, odds)
     if most < least:
-        return replace(face, landmarks=_points(places), score=0.0), most
-    window = views.sample(fit(_points(places), _CLOSE_TARGET)[0], _CLOSE)
-    seen = replace(face, score=_central(networks.detector.detect(window, _LEAST_SEEN)))
-    most = _evidence(face.score, seen.score, odds)
-    if most < least:
-        return replace(seen, landmarks=_points(places)), most
-    landmarks = _steadied(views, places, networks.aligner)
-    odds = min(odds, _odds(views, landmarks, networks.verifier))
-    return replace(seen, landmarks=landmarks), _evidence(face.score, seen.score, odds)
+        return replace(face, landmarks=landmarks, score=0.0), most
+    window = views.sample(fit(landmarks, _CLOSE_TARGET)[0], _CLOSE)
+    score = _central(networks.detector.detect(window, _LEAST_SEEN))
+    return replace(face, landmarks=landmarks, score=score), _evidence(face.score, score, odds)
 
 
 def _odds(views: _Views, landmarks: Points, verifier: Verifier) -> float:
