@@ -390,6 +390,37 @@ def _end(aligner: Aligner, pictures: Pictures, k: int, offset: Offset) -> npt.ND
     return frame_landmarks(moved(aligner.settle(offset.window(pictures.frames[k]), view, moved), INNER))
 
 
+def consensus_pictures(
+    source: str | os.PathLike[str], side: int, limit: int | None, seed: int, *, progress: bool = False
+) -> tuple[Pictures, Indices, Indices]:
+    """Return FairFace's training pictures, each framed where the detector's looks settle.
+
+    Parameters
+    ----------
+    source, limit, seed, progress
+        As in `train_aligner`.
+    side : int
+        Width and height in pixels to which they are reduced.
+
+    Returns
+    -------
+    (Pictures, numpy.ndarray, numpy.ndarray)
+        The pictures, gray; which of them to learn from; and which to keep out, the same for the same seed.
+    """
+    detector = Detector.load()
+    pictures, _ = read_aligned_pictures(
+        picture_paths(source, read_fairface(source, "train")[:limit]),
+        side,
+        "gray",
+        TEMPLATE,
+        lambda pixels: consensus_landmarks(pixels, detector),
+        progress=progress,
+    )
+    order = np.random.default_rng((seed, 0)).permutation(len(pictures))
+    count = min(VALIDATION, len(order) // 4)
+    return pictures, np.sort(order[count:]), np.sort(order[:count])
+
+
 def train_aligner(
     source: str | os.PathLike[str],
     runs: str | os.PathLike[str],
@@ -430,18 +461,7 @@ def train_aligner(
     LabelerError
         If the data cannot be read, a checkpoint is damaged, or the folder cannot be written.
     """
-    detector = Detector.load()
-    pictures, _ = read_aligned_pictures(
-        picture_paths(source, read_fairface(source, "train")[:limit]),
-        STORED_SIDE,
-        "gray",
-        TEMPLATE,
-        lambda pixels: consensus_landmarks(pixels, detector),
-        progress=progress,
-    )
-    order = np.random.default_rng((seed, 0)).permutation(len(pictures))
-    count = min(VALIDATION, len(order) // 4)
-    validation, training = np.sort(order[:count]), np.sort(order[count:])
+    pictures, training, validation = consensus_pictures(source, STORED_SIDE, limit, seed, progress=progress)
     target = Path(folder)
     files = {}
     try:

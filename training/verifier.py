@@ -20,14 +20,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
 from labeler.aligner import MARGIN, WINDOW, Aligner, Pose
-from labeler.detector import Detector
 from labeler.errors import LabelerError
-from labeler.faces import TEMPLATE
 from labeler.verifier import DESCRIPTION, NAME, Verifier
 from training.aligner import (
     INNER,
     NEAR,
     PIXELS,
+    consensus_pictures,
     draw_offset,
     frame_landmarks,
     moved,
@@ -37,19 +36,16 @@ from training.aligner import (
 )
 from training.augment import disturbed_pixels
 from training.batches import Batch, channels_first
-from training.consensus import consensus_landmarks
-from training.datasets import read_fairface
 from training.fitting import Fit
 from training.parallel import Loss
-from training.pictures import Matrix, Pictures, Pixels, cut, read_aligned_pictures
+from training.pictures import Matrix, Pictures, Pixels, cut
 from training.scenes import SIDE, draw_scene, scramble
-from training.sources import PROVENANCE, Indices, picture_paths
+from training.sources import PROVENANCE, Indices
 
 OUTPUT = "face"
 WIDTHS = (24, 48, 96)
 EPOCHS = 7
 BATCH = 256
-VALIDATION = 2000
 PICTURE_SIDE = 128
 """Width and height in pixels to which pictures are reduced."""
 
@@ -314,24 +310,13 @@ def train_verifier(
     LabelerError
         If the data cannot be read, a checkpoint is damaged, or the folder cannot be written.
     """
-    paths = picture_paths(source, read_fairface(source, "train")[:limit])
-    detector = Detector.load()
-    pictures, _ = read_aligned_pictures(
-        paths,
-        PICTURE_SIDE,
-        "gray",
-        TEMPLATE,
-        lambda pixels: consensus_landmarks(pixels, detector),
-        progress=progress,
+    pictures, training, validation = consensus_pictures(source, PICTURE_SIDE, limit, seed, progress=progress)
+    epochs, aligner = epochs or EPOCHS, Aligner.load()
+    known, unknown = (
+        make_examples(pictures, chosen, aligner, seed, threads=threads, progress=progress)
+        for chosen in (training, validation)
     )
-    order = np.random.default_rng((seed, 0)).permutation(len(pictures))
-    count, epochs = min(VALIDATION, len(order) // 4), epochs or EPOCHS
-    aligner = Aligner.load()
-    training, validation = (
-        make_examples(pictures, np.sort(part), aligner, seed, threads=threads, progress=progress)
-        for part in (order[count:], order[:count])
-    )
-    run = VerifierRun(training, epochs, Path(runs), threads=threads, seed=seed)
+    run = VerifierRun(known, epochs, Path(runs), threads=threads, seed=seed)
     content = window_network_bytes(run.train(progress=progress), OUTPUT)
     target = Path(folder)
     file = {
@@ -347,8 +332,8 @@ def train_verifier(
         "licence": PROVENANCE["fairface"]["licence"],
         "source": "train-labelers verifier, from where the aligner comes to in FairFace's training pictures and scenes",
         "training": {
-            "data": [dict(PROVENANCE["fairface"]) | {"images": len(order) - count}],
-            "windows": len(training),
+            "data": [dict(PROVENANCE["fairface"]) | {"images": len(training)}],
+            "windows": len(known),
             "aligner": aligner.digest,
             "seed": seed,
         },
@@ -358,7 +343,7 @@ def train_verifier(
         target.mkdir(parents=True, exist_ok=True)
         (target / f"{NAME}.onnx").write_bytes(content)
         write_description(about, target / DESCRIPTION)
-        about["validation"] = separation(Verifier.load(target), validation)
+        about["validation"] = separation(Verifier.load(target), unknown)
         write_description(about, target / DESCRIPTION)
     except OSError as error:
         raise LabelerError(f"{error.filename}: cannot be written ({error.strerror}); choose another folder") from error
