@@ -361,22 +361,22 @@ class _Needed:
         Score of a face to be looked at closer.
     evidence : float
         There, as `_evidence` weighs it.
-    trusted : float
-        Score of a face that is one whatever the evidence, which then only tells which of several turns is right.
     sure : float
         Score of a face that need not be looked at closer, but for its exact place.
+    weighed : bool
+        Whether a sure face is weighed all the same, for the evidence tells which of several turns is right.
     """
 
     threshold: float
     evidence: float
-    trusted: float
     sure: float
+    weighed: bool = False
 
 
-_FIRST = _Needed(THRESHOLD, 4.7, math.inf, _SURE)
-_SECOND = _Needed(0.2, 5.2, math.inf, _SURE)
-_QUARTER = _Needed(0.2, 5.7, 0.88, math.inf)
-_DIAGONAL = _Needed(0.2, 5.7, math.inf, math.inf)
+_FIRST = _Needed(THRESHOLD, 4.7, _SURE)
+_SECOND = _Needed(0.2, 5.2, _SURE)
+_QUARTER = _Needed(0.2, 5.7, 0.88, weighed=True)
+_DIAGONAL = _Needed(0.2, 5.7, math.inf)
 
 _QUARTERS = (1j, -1j, -1 + 0j)
 _DIAGONALS = tuple(cmath.rect(1, math.radians(angle)) for angle in (45, -45, 135, -135))
@@ -460,10 +460,8 @@ def _largest(views: _Views, faces: Faces, networks: Networks, needed: _Needed) -
     for rejected, k in enumerate(largest_first[:_CANDIDATES]):
         seen = _seen(faces, int(k), views.scale)
         if seen.score >= needed.sure:
-            return Finding(len(faces) - rejected, _aligned(views, seen, networks.aligner)), math.inf
-        if seen.score >= needed.trusted:
-            weight = _weighed(views, seen, networks)[1]
-            return Finding(len(faces) - rejected, _aligned(views, seen, networks.aligner)), weight
+            evidence = _weighed(views, seen, networks)[1] if needed.weighed else math.inf
+            return Finding(len(faces) - rejected, _aligned(views, seen, networks.aligner)), evidence
         face, evidence = _look_closer(views, seen, networks, needed.evidence)
         if evidence >= needed.evidence:
             return Finding(len(faces) - rejected, face), evidence

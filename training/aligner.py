@@ -472,14 +472,8 @@ def train_aligner(
             trained = window_network_bytes(run.train(progress=progress), OUTPUT)
             content, rounding = rounded_aligner(trained, pictures, asked, seed)
             (target / f"{name}.onnx").write_bytes(content)
-            files[name] = {
-                "file": f"{name}.onnx",
-                "bytes": len(content),
-                "sha256": hashlib.sha256(content).hexdigest(),
-                "epochs": asked.epochs,
-                "precision": "int8",
-                "rounding_distance_median": round(rounding, 4),
-            }
+            files[name] = network_file(name, content, asked.epochs, "int8")
+            files[name]["rounding_distance_median"] = round(rounding, 4)
         about = {
             "format": 1,
             "name": "aligner",
@@ -494,6 +488,17 @@ def train_aligner(
     except OSError as error:
         raise LabelerError(f"{error.filename}: cannot be written ({error.strerror}); choose another folder") from error
     return about
+
+
+def network_file(name: str, content: bytes, epochs: int, precision: str) -> dict[str, Any]:
+    """Return what a description says of a network's file, as `labeler.pack.described_session` reads it."""
+    return {
+        "file": f"{name}.onnx",
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "epochs": epochs,
+        "precision": precision,
+    }
 
 
 def write_description(about: Mapping[str, Any], path: Path) -> None:

@@ -31,7 +31,7 @@ def draw_scene(pictures: Pictures, rng: np.random.Generator) -> Pixels:
         Source of chance.
     """
     scene = _texture(pictures, SIDE, SIDE, rng).copy()
-    for _ in range(int(_between(2, 90, rng))):
+    for _ in range(int(between(2, 90, rng))):
         _lay_leaf(scene, pictures, rng)
         chance = rng.random(2)
         if chance[0] < 0.06:
@@ -41,7 +41,7 @@ def draw_scene(pictures: Pictures, rng: np.random.Generator) -> Pixels:
             cv2.line(scene, start, end, _gray(rng), int(rng.integers(1, 6)))
     chance = rng.random(3)
     if chance[0] < 0.4:
-        scene = np.asarray(cv2.GaussianBlur(scene, (0, 0), _between(0.6, 8, rng)), np.uint8)
+        scene = np.asarray(cv2.GaussianBlur(scene, (0, 0), between(0.6, 8, rng)), np.uint8)
     if chance[1] < 0.25:
         noisy = scene + rng.normal(0, rng.uniform(2, 25), scene.shape)
         scene = np.clip(noisy, 0, 255).astype(np.uint8)
@@ -76,7 +76,7 @@ def scramble(window: Pixels, pictures: Pictures, rng: np.random.Generator) -> Pi
 
 
 def _lay_leaf(scene: Pixels, pictures: Pictures, rng: np.random.Generator) -> None:
-    radius, aspect = _between(3, 70, rng), math.sqrt(rng.uniform(0.4, 2.5))
+    radius, aspect = between(3, 70, rng), math.sqrt(rng.uniform(0.4, 2.5))
     height, width = (min(max(2, int(2 * radius * factor)), SIDE) for factor in (aspect, 1 / aspect))
     leaf, shape = _texture(pictures, height, width, rng).copy(), _shape(height, width, rng)
     if rng.random() < 0.35:
@@ -152,6 +152,6 @@ def _gray(rng: np.random.Generator) -> int:
     return int(rng.integers(256))
 
 
-def _between(least: float, most: float, rng: np.random.Generator) -> float:
-    """Return a number whose logarithm is drawn evenly."""
+def between(least: float, most: float, rng: np.random.Generator) -> float:
+    """Return a number whose logarithm is drawn evenly between those of two others."""
     return math.exp(rng.uniform(math.log(least), math.log(most)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from training.aligner import (
     draw_offset,
     frame_landmarks,
     moved,
+    network_file,
     window_network,
     window_network_bytes,
     write_description,
@@ -39,7 +39,7 @@ from training.batches import Batch, channels_first
 from training.fitting import Fit
 from training.parallel import Loss
 from training.pictures import Matrix, Pictures, Pixels, cut
-from training.scenes import SIDE, draw_scene, scramble
+from training.scenes import SIDE, between, draw_scene, scramble
 from training.sources import PROVENANCE, Indices
 
 OUTPUT = "face"
@@ -141,7 +141,7 @@ def _settled(picture: Pixels, frame: Matrix, aligner: Aligner, around: Pixels | 
 
 def _anywhere(side: int, rng: np.random.Generator) -> Matrix:
     """Return the frame of a window at any place of a square picture, turned by any angle, of about any size."""
-    size = side * math.exp(rng.uniform(math.log(0.1), math.log(1.4)))
+    size = side * between(0.1, 1.4, rng)
     angle = rng.uniform(-math.pi, math.pi)
     turn = size * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     return np.column_stack([turn, rng.uniform(-0.1, 1.1, 2) * side - turn @ [0.5, 0.5]])
@@ -319,13 +319,6 @@ def train_verifier(
     run = VerifierRun(known, epochs, Path(runs), threads=threads, seed=seed)
     content = window_network_bytes(run.train(progress=progress), OUTPUT)
     target = Path(folder)
-    file = {
-        "file": f"{NAME}.onnx",
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "epochs": epochs,
-        "precision": "float32",
-    }
     about = {
         "format": 1,
         "name": NAME,
@@ -337,7 +330,7 @@ def train_verifier(
             "aligner": aligner.digest,
             "seed": seed,
         },
-        "files": {NAME: file},
+        "files": {NAME: network_file(NAME, content, epochs, "float32")},
     }
     try:
         target.mkdir(parents=True, exist_ok=True)
