@@ -5,7 +5,7 @@ from __future__ import annotations
 import cmath
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -18,7 +18,7 @@ from labeler.detector import THRESHOLD, Detector, Faces
 from labeler.pack import Manifest
 from labeler.verifier import Verifier
 
-PREPROCESSING_VERSION = "8"
+PREPROCESSING_VERSION = "9"
 """Changes whenever the same file would give another crop; kept in the label table."""
 
 MIN_FACE = 1 / 8
@@ -37,6 +37,9 @@ _ENLARGED_TO = 192
 _LONGEST_SIDE = 2048
 _PYRAMID_FROM = 320
 _CANDIDATES = 4
+"""Faces of a look that are looked at closer: the largest of those that the detector sees well, then those that it sees
+best of the others."""
+
 _PANORAMA = 2
 
 _SURE = 0.85
@@ -137,6 +140,10 @@ class Finding:
 
     count: int
     face: Face | None
+
+
+_NOTHING = (Finding(0, None), -math.inf)
+"""What a look finds where nothing holds, and how much speaks for it."""
 
 
 @dataclass(frozen=True)
@@ -279,11 +286,12 @@ def glance(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Gl
 def find(pixels: Pixels, networks: Networks, min_face: float = MIN_FACE) -> Finding:
     """Find the faces of a picture and the largest one's landmarks.
 
-    The picture is reduced until the smallest face sought has 16 pixels. Where that shows no face, the quarter turns are
-    tried (photos that lie on their side without saying so), then four times the resolution, at last with the turns by
-    45 degrees between. The aligner says where exactly the largest face lies and which way is up, for the detector's
-    landmarks always claim to be upright. A face that is not sure must look like one to the verifier where the aligner
-    lays it, and must show to the detector again in a window that is turned and scaled to it.
+    The picture is reduced until the smallest face sought has 16 pixels. Where that shows no clear face, the quarter
+    turns are tried (photos that lie on their side without saying so), then four times the resolution, at last with the
+    turns by 45 degrees between; of several looks at one face the best counts. The aligner says where exactly the
+    largest face lies and which way is up, for the detector's landmarks always claim to be upright. A face that is not
+    sure must look like one to the verifier where the aligner lays it, and must show to the detector again in a window
+    that is turned and scaled to it.
 
     Parameters
     ----------
@@ -305,28 +313,48 @@ def search(pixels: Pixels, detector: Detector, min_face: float = MIN_FACE) -> Fa
 
 def _search(pixels: Pixels, glimpse: Glimpse, networks: Networks, min_face: float) -> Finding:
     """Find what `find` finds, after its first look."""
-    views = _Views(pixels, glimpse.small, glimpse.scale)
     if glimpse.sure is not None:
+        views = _Views(pixels, glimpse.small, glimpse.scale)
         return Finding(len(glimpse.faces), _aligned(views, glimpse.sure, networks.aligner))
-    # Enlarging small pictures further would find half of the faces still missed, for ten times the time where none is.
-    largest = min(_LARGEST_ZOOM, max(1.0, _ENLARGED_TO / min(pixels.shape[:2])))
-    second = min(largest, _scale(pixels, min_face / _SECOND_ZOOM))
-    finding = _look(views, glimpse.faces, networks, _FIRST)
-    if finding.face is None and second > glimpse.scale:
-        views = _Views(pixels, _resized(pixels, second), second)
-        faces = _detect(views.small, networks.detector, _SECOND.threshold)
-        finding = _look(views, faces, networks, _SECOND)
-        # Turned by 45 degrees, the picture of a panorama would be nearly empty and very large. At half of this
-        # resolution 0.7 % of the faces, turned and scaled and pasted elsewhere, would be missed.
-        if finding.face is None and max(pixels.shape[:2]) <= _PANORAMA * min(pixels.shape[:2]):
-            finding = _best_turn(views, _DIAGONALS, networks, _DIAGONAL)[0]
+    finding, most = _NOTHING
+    for other, evidence in _looks(pixels, glimpse, networks, min_face):
+        if evidence > most and _instead(other.face, finding.face):
+            finding, most = other, evidence
+        if most >= _CLEAR:
+            break
     return finding
 
 
-def _look(views: _Views, faces: Faces, networks: Networks, upright: _Needed) -> Finding:
-    """Judge what was seen in a picture, and where no face holds, look at its quarter turns."""
-    best, _ = _largest(views, faces, networks, upright)
-    return best if best.face is not None else _best_turn(views, _QUARTERS, networks, _QUARTER)[0]
+def _instead(face: Face | None, earlier: Face | None) -> bool:
+    """Return whether a face that shows better than an earlier one is the same face or a larger one."""
+    if face is None or earlier is None:
+        return True
+    (left, top, width, height), (x, y, across, down) = face.box, earlier.box
+    shared = [
+        max(0.0, min(start + size, other + length) - max(start, other))
+        for start, size, other, length in ((left, width, x, across), (top, height, y, down))
+    ]
+    smaller = min(width * height, across * down)
+    return smaller < width * height or shared[0] * shared[1] >= _SAME_FACE * smaller
+
+
+def _looks(pixels: Pixels, glimpse: Glimpse, networks: Networks, min_face: float) -> Iterator[tuple[Finding, float]]:
+    """Yield what each look finds, from the cheapest to the dearest, and how much speaks for it."""
+    views = _Views(pixels, glimpse.small, glimpse.scale)
+    yield _largest(views, glimpse.faces, networks, _FIRST)
+    yield _best_turn(views, _QUARTERS, networks, _QUARTER)
+    # Enlarging small pictures further would find half of the faces still missed, for ten times the time where none is.
+    largest = min(_LARGEST_ZOOM, max(1.0, _ENLARGED_TO / min(pixels.shape[:2])))
+    second = min(largest, _scale(pixels, min_face / _SECOND_ZOOM))
+    if second <= glimpse.scale:
+        return
+    views = _Views(pixels, _resized(pixels, second), second)
+    yield _largest(views, _detect(views.small, networks.detector, _SECOND.threshold), networks, _SECOND)
+    yield _best_turn(views, _QUARTERS, networks, _QUARTER)
+    # Turned by 45 degrees, the picture of a panorama would be nearly empty and very large. At half of this resolution
+    # 0.7 % of the faces, turned and scaled and pasted elsewhere, would be missed.
+    if max(pixels.shape[:2]) <= _PANORAMA * min(pixels.shape[:2]):
+        yield _best_turn(views, _DIAGONALS, networks, _DIAGONAL)
 
 
 def _best_turn(views: _Views, turns: Sequence[complex], networks: Networks, needed: _Needed) -> tuple[Finding, float]:
@@ -373,10 +401,16 @@ class _Needed:
     weighed: bool = False
 
 
-_FIRST = _Needed(THRESHOLD, 4.7, _SURE)
-_SECOND = _Needed(0.2, 5.2, _SURE)
-_QUARTER = _Needed(0.2, 5.7, 0.88, weighed=True)
-_DIAGONAL = _Needed(0.2, 5.7, math.inf)
+_FIRST = _Needed(THRESHOLD, 5.1, _SURE)
+_SECOND = _Needed(0.1, 5.6, _SURE)
+_QUARTER = _Needed(0.1, 6.1, 0.88, weighed=True)
+_DIAGONAL = _Needed(0.1, 6.1, math.inf)
+
+_CLEAR = 8.5
+"""Evidence of a face for which no further look could find a better one; it holds with less, if none does."""
+
+_SAME_FACE = 0.3
+"""Share of the smaller box that two boxes of one face have in common at least."""
 
 _QUARTERS = (1j, -1j, -1 + 0j)
 _DIAGONALS = tuple(cmath.rect(1, math.radians(angle)) for angle in (45, -45, 135, -135))
@@ -455,17 +489,20 @@ def _detect(pixels: Pixels, detector: Detector, threshold: float = THRESHOLD) ->
 
 
 def _largest(views: _Views, faces: Faces, networks: Networks, needed: _Needed) -> tuple[Finding, float]:
-    """Return the largest face that holds when looked at closer, how many are left with it, and the evidence for it."""
-    largest_first = np.argsort(-faces.boxes[:, 2] * faces.boxes[:, 3], kind="stable")
-    for rejected, k in enumerate(largest_first[:_CANDIDATES]):
-        seen = _seen(faces, int(k), views.scale)
+    """Return the largest face that holds when looked at closer, how many are seen with it, and the evidence for it."""
+    areas = faces.boxes[:, 2] * faces.boxes[:, 3]
+    candidates = np.lexsort((-areas, -np.minimum(faces.scores, THRESHOLD)))[:_CANDIDATES]
+    seen_well = set(np.flatnonzero(faces.scores >= THRESHOLD).tolist())
+    for k in candidates[np.argsort(-areas[candidates], kind="stable")].tolist():
+        seen, count = _seen(faces, k, views.scale), len(seen_well | {k})
         if seen.score >= needed.sure:
             evidence = _weighed(views, seen, networks)[1] if needed.weighed else math.inf
-            return Finding(len(faces) - rejected, _aligned(views, seen, networks.aligner)), evidence
+            return Finding(count, _aligned(views, seen, networks.aligner)), evidence
         face, evidence = _look_closer(views, seen, networks, needed.evidence)
         if evidence >= needed.evidence:
-            return Finding(len(faces) - rejected, face), evidence
-    return Finding(0, None), -math.inf
+            return Finding(count, face), evidence
+        seen_well.discard(k)
+    return _NOTHING
 
 
 def _seen(faces: Faces, k: int, scale: float) -> Face:

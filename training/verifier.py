@@ -43,8 +43,8 @@ from training.scenes import SIDE, between, draw_scene, scramble
 from training.sources import PROVENANCE, Indices
 
 OUTPUT = "face"
-WIDTHS = (24, 48, 96)
-EPOCHS = 7
+WIDTHS = (32, 64, 128)
+EPOCHS = 6
 BATCH = 256
 PICTURE_SIDE = 128
 """Width and height in pixels to which pictures are reduced."""
@@ -52,9 +52,18 @@ PICTURE_SIDE = 128
 RIGHT, WRONG = 0.2, 0.5
 """Distances of the eyes that a face's landmarks are off at most, and of what is none at least."""
 
-SCENES = 0.32
-SCRAMBLED = 0.4
+SCENES = 0.45
+SCRAMBLED = 0.6
 """Scenes without a face, and faces in disorder, for a picture of a face."""
+
+NEARBY = (NEAR, NEAR, replace(NEAR, turn=180.0), replace(NEAR, turn=180.0))
+"""Windows near each face from which the aligner looks, two of them perhaps on their side or upside down."""
+
+ANYWHERE = 3
+"""Windows from which it looks anywhere in each picture of a face."""
+
+UNSETTLED = 0.2
+"""Share of the windows anywhere that stay where they are."""
 
 STARTS = 8
 """Windows from which the aligner looks into a scene."""
@@ -107,11 +116,10 @@ def face_examples(pictures: Pictures, k: int, aligner: Aligner, rng: np.random.G
     picture, true = pictures.pixels[k], frame_landmarks(pictures.frames[k])
     eyes = abs(true[1] - true[0])
     windows, faces = [], []
-    for start in range(4):
+    for offsets in (*NEARBY, *[None] * ANYWHERE):
         around = _surroundings(pictures, rng)
-        near = start == 0
-        frame = draw_offset([NEAR], rng).window(pictures.frames[k]) if near else _anywhere(len(picture), rng)
-        if start < 3 or rng.random() < 0.4:
+        frame = draw_offset([offsets], rng).window(pictures.frames[k]) if offsets else _anywhere(len(picture), rng)
+        if offsets or rng.random() >= UNSETTLED:
             frame = _settled(picture, frame, aligner, around)
         off = float(np.abs(frame_landmarks(moved(frame, INNER)) - true).mean() / eyes)
         if not RIGHT <= off < WRONG:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -14,11 +15,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from labeler import faces
 from labeler.decode import Pixels
 from labeler.detector import Detector, Faces
 from labeler.faces import (
     TEMPLATE,
     Cropper,
+    Face,
+    Finding,
     Networks,
     Points,
     align,
@@ -133,6 +137,44 @@ def test_a_face_that_the_detector_doubts_is_one_that_the_verifier_knows(networks
     assert np.abs(face.landmarks - 128 * np.array(TEMPLATE)).max() < 5
     grass = np.repeat(photo("grass")[:128, :128, None], 3, 2)
     assert find(grass, doubtful).face is None
+
+
+Seen = tuple[tuple[float, float, float, float], float]
+
+
+def looks_that_find(*seen: Seen) -> Iterator[tuple[Finding, float]]:
+    """Yield faces in some boxes, each with what speaks for it."""
+    for box, evidence in seen:
+        yield Finding(1, Face(box, np.zeros((5, 2)), 0.8, 0.8)), evidence
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "laid"),
+    [
+        (((10, 10, 40, 40), 6.0), ((12, 8, 30, 30), 9.0), 1),
+        (((10, 10, 40, 40), 6.0), ((80, 80, 30, 30), 9.0), 0),
+        (((10, 10, 40, 40), 6.0), ((80, 80, 50, 50), 9.0), 1),
+        (((10, 10, 40, 40), 8.0), ((12, 8, 30, 30), 7.0), 0),
+    ],
+    ids=["the same face, better", "another, but smaller", "another, larger", "the same face, worse"],
+)
+def test_a_face_that_is_not_clear_is_sought_in_further_looks(
+    monkeypatch: pytest.MonkeyPatch, networks: Networks, first: Seen, second: Seen, laid: int
+) -> None:
+    elsewhere = ((200.0, 200.0, 2.0, 2.0), 9.0)
+    monkeypatch.setattr(faces, "_looks", lambda *_: looks_that_find(first, second, elsewhere))
+    face = find(np.zeros((256, 256, 3), np.uint8), networks).face
+    assert face is not None
+    assert face.box == (first, second)[laid][0]
+
+
+def test_a_clear_face_is_not_sought_again(monkeypatch: pytest.MonkeyPatch, networks: Networks) -> None:
+    looks = looks_that_find(((10, 10, 40, 40), 9.0), ((12, 8, 30, 30), 11.0))
+    monkeypatch.setattr(faces, "_looks", lambda *_: looks)
+    face = find(np.zeros((256, 256, 3), np.uint8), networks).face
+    assert face is not None
+    assert face.box[2:] == (40.0, 40.0)
+    assert next(looks)[1] == 11.0
 
 
 def test_a_small_face_in_a_large_picture_is_found_with_more_resolution(networks: Networks, portrait: Pixels) -> None:
