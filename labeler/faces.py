@@ -390,20 +390,17 @@ class _Needed:
     evidence : float
         There, as `_evidence` weighs it.
     sure : float
-        Score of a face that need not be looked at closer, but for its exact place.
-    weighed : bool
-        Whether a sure face is weighed all the same, for the evidence tells which of several turns is right.
+        Score of a face that holds whatever the evidence, which only tells which of several looks is right.
     """
 
     threshold: float
     evidence: float
     sure: float
-    weighed: bool = False
 
 
 _FIRST = _Needed(THRESHOLD, 5.1, _SURE)
 _SECOND = _Needed(0.1, 5.6, _SURE)
-_QUARTER = _Needed(0.1, 6.1, 0.88, weighed=True)
+_QUARTER = _Needed(0.1, 6.1, 0.88)
 _DIAGONAL = _Needed(0.1, 6.1, math.inf)
 
 _CLEAR = 8.5
@@ -496,8 +493,7 @@ def _largest(views: _Views, faces: Faces, networks: Networks, needed: _Needed) -
     for k in candidates[np.argsort(-areas[candidates], kind="stable")].tolist():
         seen, count = _seen(faces, k, views.scale), len(seen_well | {k})
         if seen.score >= needed.sure:
-            evidence = _weighed(views, seen, networks)[1] if needed.weighed else math.inf
-            return Finding(count, _aligned(views, seen, networks.aligner)), evidence
+            return Finding(count, _aligned(views, seen, networks.aligner)), _weighed(views, seen, networks)[1]
         face, evidence = _look_closer(views, seen, networks, needed.evidence)
         if evidence >= needed.evidence:
             return Finding(count, face), evidence
