@@ -47,6 +47,12 @@ _LEAST_SEEN = 0.3
 _ODDS = 8.0
 """Log-odds, either way, beyond which the verifier's word counts no more."""
 
+_FAR = 0.2
+"""Distances of the eyes from where the detector sees a face beyond which the aligner's word is questioned."""
+
+_RATHER = 2.0
+"""How much larger the log-odds must be where the detector sees it."""
+
 _HALVED_FROM = 1.8
 _CLOSE = 96
 _CLOSE_TARGET = tuple((_CLOSE * (0.5 + (x - 0.5) * 0.7), _CLOSE * (0.52 + (y - 0.535) * 0.7)) for x, y in TEMPLATE)
@@ -315,7 +321,7 @@ def _search(pixels: Pixels, glimpse: Glimpse, networks: Networks, min_face: floa
     """Find what `find` finds, after its first look."""
     if glimpse.sure is not None:
         views = _Views(pixels, glimpse.small, glimpse.scale)
-        return Finding(len(glimpse.faces), _aligned(views, glimpse.sure, networks.aligner))
+        return Finding(len(glimpse.faces), _aligned(views, glimpse.sure, networks))
     finding, most = _NOTHING
     for other, evidence in _looks(pixels, glimpse, networks, min_face):
         if evidence > most and _instead(other.face, finding.face):
@@ -489,15 +495,21 @@ def _largest(views: _Views, faces: Faces, networks: Networks, needed: _Needed) -
     """Return the largest face that holds when looked at closer, how many are seen with it, and the evidence for it."""
     areas = faces.boxes[:, 2] * faces.boxes[:, 3]
     candidates = np.lexsort((-areas, -np.minimum(faces.scores, THRESHOLD)))[:_CANDIDATES]
-    seen_well = set(np.flatnonzero(faces.scores >= THRESHOLD).tolist())
+    others = faces.scores >= THRESHOLD
     for k in candidates[np.argsort(-areas[candidates], kind="stable")].tolist():
-        seen, count = _seen(faces, k, views.scale), len(seen_well | {k})
+        seen = _seen(faces, k, views.scale)
+        others[k] = False
         if seen.score >= needed.sure:
-            return Finding(count, _aligned(views, seen, networks.aligner)), _weighed(views, seen, networks)[1]
-        face, evidence = _look_closer(views, seen, networks, needed.evidence)
-        if evidence >= needed.evidence:
-            return Finding(count, face), evidence
-        seen_well.discard(k)
+            face = _aligned(views, seen, networks)
+            evidence = _weighed(views, face, networks)[1]
+        else:
+            face, evidence = _look_closer(views, seen, networks, needed.evidence)
+        if seen.score >= needed.sure or evidence >= needed.evidence:
+            # The detector often claims one face several times; the best of its boxes is the face's.
+            same = faces.holding(*(face.landmarks.mean(0) * views.scale).tolist())
+            best = int(np.argmax(np.where(same, faces.scores, -1))) if same.any() else k
+            box = _seen(faces, best, views.scale).box
+            return Finding(1 + int((others & ~same).sum()), replace(face, box=box)), evidence
     return _NOTHING
 
 
@@ -511,31 +523,32 @@ def _seen(faces: Faces, k: int, scale: float) -> Face:
 def _look_closer(views: _Views, face: Face, networks: Networks, least: float = -math.inf) -> tuple[Face, float]:
     """Return a face exactly where it lies, with the score that it has there, and the evidence for it.
 
-    After what `_weighed` does the aligner looks again from several windows, and the verifier where these lead. That is
-    spared where the evidence cannot reach the least that is asked for any more; it then is the most that was possible.
+    Where the aligner ends the face is weighed, then the aligner looks again from several windows, and the verifier
+    where these lead. That is spared where the evidence cannot reach the least that is asked for any more; it then is
+    the most that was possible.
     """
-    seen, most = _weighed(views, face, networks, least)
+    places = _settled(views, fit(face.landmarks, _ALIGNER_TARGET)[0], networks.aligner)
+    seen, most = _weighed(views, replace(face, landmarks=_points(places)), networks, least)
     if most < least:
         return seen, most
-    landmarks = _steadied(views, _plane(seen.landmarks), networks.aligner)
+    landmarks = _steadied(views, places, networks.aligner)
     odds = _odds(views, landmarks, networks.verifier)
     return replace(seen, landmarks=landmarks), min(most, _evidence(face.score, seen.score, odds))
 
 
 def _weighed(views: _Views, face: Face, networks: Networks, least: float = -math.inf) -> tuple[Face, float]:
-    """Return a face where the aligner sees it, with the score that it has there, and the evidence for it.
+    """Return a face, laid where the aligner sees it, with the score that it has there, and the evidence for it.
 
     The verifier looks there, then the detector in a window that is turned, scaled and shifted to the face; this is
     spared, and the score 0, where the evidence could not reach the least that is asked for.
     """
-    landmarks = _points(_settled(views, fit(face.landmarks, _ALIGNER_TARGET)[0], networks.aligner))
-    odds = _odds(views, landmarks, networks.verifier)
+    odds = _odds(views, face.landmarks, networks.verifier)
     most = _evidence(face.score, 1.0, odds)
     if most < least:
-        return replace(face, landmarks=landmarks, score=0.0), most
-    window = views.sample(fit(landmarks, _CLOSE_TARGET)[0], _CLOSE)
+        return replace(face, score=0.0), most
+    window = views.sample(fit(face.landmarks, _CLOSE_TARGET)[0], _CLOSE)
     score = _central(networks.detector.detect(window, _LEAST_SEEN))
-    return replace(face, landmarks=landmarks, score=score), _evidence(face.score, score, odds)
+    return replace(face, score=score), _evidence(face.score, score, odds)
 
 
 def _odds(views: _Views, landmarks: Points, verifier: Verifier) -> float:
@@ -558,10 +571,19 @@ def _evidence(score: float, again: float, odds: float) -> float:
     return 1.0 * score + 6.0 * again + 0.6 * min(max(odds, -_ODDS), _ODDS)
 
 
-def _aligned(views: _Views, face: Face, aligner: Aligner) -> Face:
-    """Return a face that the detector is sure of exactly where it lies."""
-    places = _settled(views, fit(face.landmarks, _ALIGNER_TARGET)[0], aligner, upright=True)
-    return replace(face, landmarks=_points(places))
+def _aligned(views: _Views, face: Face, networks: Networks) -> Face:
+    """Return a face that the detector is sure of exactly where it lies.
+
+    The aligner may take the nose or the ear of a profile for a small face. Where it ends far from the detector's
+    landmarks, the verifier chooses between the two.
+    """
+    start = fit(face.landmarks, _ALIGNER_TARGET)[0]
+    end, own = _settled(views, start, networks.aligner, upright=True), start.back(_ALIGNER_PLACES)
+    if np.abs(end - own).mean() > _FAR * abs(own[1] - own[0]):
+        before, after = (_odds(views, _points(places), networks.verifier) for places in (own, end))
+        if before > after + _RATHER:
+            return replace(face, landmarks=_points(own))
+    return replace(face, landmarks=_points(end))
 
 
 def _settled(views: _Views, start: Similarity, aligner: Aligner, *, upright: bool = False) -> Plane:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from labeler import faces
+from labeler.aligner import WINDOW, Aligner
 from labeler.decode import Pixels
 from labeler.detector import Detector, Faces
 from labeler.faces import (
@@ -25,6 +26,7 @@ from labeler.faces import (
     Finding,
     Networks,
     Points,
+    Similarity,
     align,
     find,
     frontality,
@@ -175,6 +177,24 @@ def test_a_clear_face_is_not_sought_again(monkeypatch: pytest.MonkeyPatch, netwo
     assert face is not None
     assert face.box[2:] == (40.0, 40.0)
     assert next(looks)[1] == 11.0
+
+
+class MisledAligner:
+    """Takes a piece of every face for the whole of it."""
+
+    def settle(self, start: Similarity, *_: object, **__: object) -> Similarity:
+        return Similarity(4 * start.factor, 4 * start.shift - 2 * WINDOW * (0.5 + 0.5j))
+
+
+def test_where_the_aligner_goes_astray_the_face_lies_where_the_detector_sees_it(
+    networks: Networks, portrait: Pixels
+) -> None:
+    upright = find(portrait, networks).face
+    face = find(portrait, replace(networks, aligner=cast("Aligner", MisledAligner()))).face
+    assert upright is not None
+    assert face is not None
+    eyes = np.linalg.norm(upright.landmarks[1] - upright.landmarks[0])
+    assert np.linalg.norm(face.landmarks - upright.landmarks, axis=1).mean() < 0.2 * eyes
 
 
 def test_a_small_face_in_a_large_picture_is_found_with_more_resolution(networks: Networks, portrait: Pixels) -> None:
