@@ -53,6 +53,9 @@ _FAR = 0.2
 _RATHER = 2.0
 """How much larger the log-odds must be where the detector sees it."""
 
+_ASTRAY = 0.6
+"""Evidence that is taken off a face that is not sure and lies where the detector, not the aligner, sees it."""
+
 _HALVED_FROM = 1.8
 _CLOSE = 96
 _CLOSE_TARGET = tuple((_CLOSE * (0.5 + (x - 0.5) * 0.7), _CLOSE * (0.52 + (y - 0.535) * 0.7)) for x, y in TEMPLATE)
@@ -523,12 +526,14 @@ def _seen(faces: Faces, k: int, scale: float) -> Face:
 def _look_closer(views: _Views, face: Face, networks: Networks, least: float = -math.inf) -> tuple[Face, float]:
     """Return a face exactly where it lies, with the score that it has there, and the evidence for it.
 
-    Where the aligner ends the face is weighed, then the aligner looks again from several windows, and the verifier
-    where these lead. That is spared where the evidence cannot reach the least that is asked for any more; it then is
-    the most that was possible.
+    Where it is laid the face is weighed, then the aligner looks again from several windows, and the verifier where
+    these lead. That is spared where the evidence cannot reach the least that is asked for any more; it then is the
+    most that was possible. Where the aligner goes astray it is not asked again, and the evidence counts for less.
     """
-    places = _settled(views, fit(face.landmarks, _ALIGNER_TARGET)[0], networks.aligner)
+    places, astray = _laid(views, face, networks)
     seen, most = _weighed(views, replace(face, landmarks=_points(places)), networks, least)
+    if astray:
+        return seen, most - _ASTRAY
     if most < least:
         return seen, most
     landmarks = _steadied(views, places, networks.aligner)
@@ -572,18 +577,23 @@ def _evidence(score: float, again: float, odds: float) -> float:
 
 
 def _aligned(views: _Views, face: Face, networks: Networks) -> Face:
-    """Return a face that the detector is sure of exactly where it lies.
+    """Return a face that the detector is sure of exactly where it lies."""
+    return replace(face, landmarks=_points(_laid(views, face, networks, upright=True)[0]))
+
+
+def _laid(views: _Views, face: Face, networks: Networks, *, upright: bool = False) -> tuple[Plane, bool]:
+    """Return a face's places where the aligner sees them, or else where the detector does, and whether it is so.
 
     The aligner may take the nose or the ear of a profile for a small face. Where it ends far from the detector's
     landmarks, the verifier chooses between the two.
     """
     start = fit(face.landmarks, _ALIGNER_TARGET)[0]
-    end, own = _settled(views, start, networks.aligner, upright=True), start.back(_ALIGNER_PLACES)
+    end, own = _settled(views, start, networks.aligner, upright=upright), start.back(_ALIGNER_PLACES)
     if np.abs(end - own).mean() > _FAR * abs(own[1] - own[0]):
         before, after = (_odds(views, _points(places), networks.verifier) for places in (own, end))
         if before > after + _RATHER:
-            return replace(face, landmarks=_points(own))
-    return replace(face, landmarks=_points(end))
+            return own, True
+    return end, False
 
 
 def _settled(views: _Views, start: Similarity, aligner: Aligner, *, upright: bool = False) -> Plane:
