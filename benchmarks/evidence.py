@@ -21,9 +21,9 @@ from labeler.faces import (
     _DIAGONAL,
     _FIRST,
     _ODDS,
-    _QUARTER,
     _QUARTERS,
     _SECOND,
+    _SECOND_QUARTER,
     _SECOND_ZOOM,
     MIN_FACE,
     Networks,
@@ -83,7 +83,7 @@ def candidates(pixels: Pixels, networks: Networks) -> Iterator[Candidate]:
     for scale in sorted({min(1.0, _scale(pixels, share)) for share in (MIN_FACE, MIN_FACE / _SECOND_ZOOM)}):
         views = _Views(pixels, _resized(pixels, scale), scale)
         for turn in (1 + 0j, *_QUARTERS):
-            faces = _detect_turned(views.small, turn, networks.detector, _QUARTER.threshold)
+            faces = _detect_turned(views.small, turn, networks.detector, _SECOND_QUARTER.threshold)
             for k in range(min(len(faces), _CANDIDATES)):
                 seen = _seen(faces, k, scale)
                 face, evidence = _look_closer(views, seen, networks)
@@ -129,7 +129,7 @@ def main(faces: Path, nobody: Path, images: int, seed: int) -> None:
     evidence = np.array([candidate.evidence for candidate, _ in found])
     click.echo(f"{right.sum()} candidates at faces, {(~right).sum()} at none")
     click.echo(f"fitted: {score:.2f} score + {again:.2f} again {odds:+.2f} odds {constant:+.1f}")
-    for least in sorted({needed.evidence for needed in (_FIRST, _SECOND, _QUARTER, _DIAGONAL)}):
+    for least in sorted({needed.evidence for needed in (_FIRST, _SECOND, _SECOND_QUARTER, _DIAGONAL)}):
         kept = evidence >= least
         click.echo(
             f"evidence as shipped >= {least}: {kept[right].mean():.4f} of faces, {kept[~right].mean():.4f} of others"

@@ -36,7 +36,7 @@ _LARGEST_ZOOM = 2.0
 _ENLARGED_TO = 192
 _LONGEST_SIDE = 2048
 _PYRAMID_FROM = 320
-_CANDIDATES = 4
+_CANDIDATES = 3
 """Faces of a look that are looked at closer: the largest of those that the detector sees well, then those that it sees
 best of the others."""
 
@@ -52,6 +52,9 @@ _FAR = 0.2
 
 _RATHER = 2.0
 """How much larger the log-odds must be where the detector sees it."""
+
+_PERHAPS = 0.5
+"""Score of a face whose place in the detector's eyes is worth a look."""
 
 _ASTRAY = 0.6
 """Evidence that is taken off a face that is not sure and lies where the detector, not the aligner, sees it."""
@@ -326,10 +329,10 @@ def _search(pixels: Pixels, glimpse: Glimpse, networks: Networks, min_face: floa
         views = _Views(pixels, glimpse.small, glimpse.scale)
         return Finding(len(glimpse.faces), _aligned(views, glimpse.sure, networks))
     finding, most = _NOTHING
-    for other, evidence in _looks(pixels, glimpse, networks, min_face):
+    for needed, (other, evidence) in _looks(pixels, glimpse, networks, min_face):
         if evidence > most and _instead(other.face, finding.face):
             finding, most = other, evidence
-        if most >= _CLEAR:
+        if most >= needed.clear:
             break
     return finding
 
@@ -347,23 +350,26 @@ def _instead(face: Face | None, earlier: Face | None) -> bool:
     return smaller < width * height or shared[0] * shared[1] >= _SAME_FACE * smaller
 
 
-def _looks(pixels: Pixels, glimpse: Glimpse, networks: Networks, min_face: float) -> Iterator[tuple[Finding, float]]:
-    """Yield what each look finds, from the cheapest to the dearest, and how much speaks for it."""
+def _looks(
+    pixels: Pixels, glimpse: Glimpse, networks: Networks, min_face: float
+) -> Iterator[tuple[_Needed, tuple[Finding, float]]]:
+    """Yield what each look asks for, what it finds, and how much speaks for it, from the cheapest to the dearest."""
     views = _Views(pixels, glimpse.small, glimpse.scale)
-    yield _largest(views, glimpse.faces, networks, _FIRST)
-    yield _best_turn(views, _QUARTERS, networks, _QUARTER)
+    yield _FIRST, _largest(views, glimpse.faces, networks, _FIRST)
+    yield _FIRST_QUARTER, _best_turn(views, _QUARTERS, networks, _FIRST_QUARTER)
     # Enlarging small pictures further would find half of the faces still missed, for ten times the time where none is.
     largest = min(_LARGEST_ZOOM, max(1.0, _ENLARGED_TO / min(pixels.shape[:2])))
     second = min(largest, _scale(pixels, min_face / _SECOND_ZOOM))
     if second <= glimpse.scale:
         return
     views = _Views(pixels, _resized(pixels, second), second)
-    yield _largest(views, _detect(views.small, networks.detector, _SECOND.threshold), networks, _SECOND)
-    yield _best_turn(views, _QUARTERS, networks, _QUARTER)
+    faces = _detect(views.small, networks.detector, _SECOND.threshold)
+    yield _SECOND, _largest(views, faces, networks, _SECOND)
+    yield _SECOND_QUARTER, _best_turn(views, _QUARTERS, networks, _SECOND_QUARTER)
     # Turned by 45 degrees, the picture of a panorama would be nearly empty and very large. At half of this resolution
     # 0.7 % of the faces, turned and scaled and pasted elsewhere, would be missed.
     if max(pixels.shape[:2]) <= _PANORAMA * min(pixels.shape[:2]):
-        yield _best_turn(views, _DIAGONALS, networks, _DIAGONAL)
+        yield _DIAGONAL, _best_turn(views, _DIAGONALS, networks, _DIAGONAL)
 
 
 def _best_turn(views: _Views, turns: Sequence[complex], networks: Networks, needed: _Needed) -> tuple[Finding, float]:
@@ -400,20 +406,21 @@ class _Needed:
         There, as `_evidence` weighs it.
     sure : float
         Score of a face that holds whatever the evidence, which only tells which of several looks is right.
+    clear : float
+        Evidence of a face for which no further look is taken; it holds with less, if none shows it better.
     """
 
     threshold: float
     evidence: float
     sure: float
+    clear: float
 
 
-_FIRST = _Needed(THRESHOLD, 5.1, _SURE)
-_SECOND = _Needed(0.1, 5.6, _SURE)
-_QUARTER = _Needed(0.1, 6.1, 0.88)
-_DIAGONAL = _Needed(0.1, 6.1, math.inf)
-
-_CLEAR = 8.5
-"""Evidence of a face for which no further look could find a better one; it holds with less, if none does."""
+_FIRST = _Needed(THRESHOLD, 5.1, _SURE, 5.8)
+_FIRST_QUARTER = _Needed(0.3, 6.1, 0.88, 7.5)
+_SECOND = _Needed(0.1, 5.6, _SURE, 6.5)
+_SECOND_QUARTER = _Needed(0.1, 6.1, 0.88, 7.5)
+_DIAGONAL = _Needed(0.2, 6.1, math.inf, 7.5)
 
 _SAME_FACE = 0.3
 """Share of the smaller box that two boxes of one face have in common at least."""
@@ -530,8 +537,8 @@ def _look_closer(views: _Views, face: Face, networks: Networks, least: float = -
     these lead. That is spared where the evidence cannot reach the least that is asked for any more; it then is the
     most that was possible. Where the aligner goes astray it is not asked again, and the evidence counts for less.
     """
-    places, astray = _laid(views, face, networks)
-    seen, most = _weighed(views, replace(face, landmarks=_points(places)), networks, least)
+    places, astray, odds = _laid(views, face, networks)
+    seen, most = _weighed(views, replace(face, landmarks=_points(places)), networks, least, odds)
     if astray:
         return seen, most - _ASTRAY
     if most < least:
@@ -541,13 +548,17 @@ def _look_closer(views: _Views, face: Face, networks: Networks, least: float = -
     return replace(seen, landmarks=landmarks), min(most, _evidence(face.score, seen.score, odds))
 
 
-def _weighed(views: _Views, face: Face, networks: Networks, least: float = -math.inf) -> tuple[Face, float]:
-    """Return a face, laid where the aligner sees it, with the score that it has there, and the evidence for it.
+def _weighed(
+    views: _Views, face: Face, networks: Networks, least: float = -math.inf, odds: float | None = None
+) -> tuple[Face, float]:
+    """Return a face, laid where it is seen, with the score that it has there, and the evidence for it.
 
-    The verifier looks there, then the detector in a window that is turned, scaled and shifted to the face; this is
-    spared, and the score 0, where the evidence could not reach the least that is asked for.
+    The verifier looks there, unless its odds are known, then the detector in a window that is turned, scaled and
+    shifted to the face; this is spared, and the score 0, where the evidence could not reach the least that is asked
+    for.
     """
-    odds = _odds(views, face.landmarks, networks.verifier)
+    if odds is None:
+        odds = _odds(views, face.landmarks, networks.verifier)
     most = _evidence(face.score, 1.0, odds)
     if most < least:
         return replace(face, score=0.0), most
@@ -581,19 +592,18 @@ def _aligned(views: _Views, face: Face, networks: Networks) -> Face:
     return replace(face, landmarks=_points(_laid(views, face, networks, upright=True)[0]))
 
 
-def _laid(views: _Views, face: Face, networks: Networks, *, upright: bool = False) -> tuple[Plane, bool]:
+def _laid(views: _Views, face: Face, networks: Networks, *, upright: bool = False) -> tuple[Plane, bool, float | None]:
     """Return a face's places where the aligner sees them, or else where the detector does, and whether it is so.
 
     The aligner may take the nose or the ear of a profile for a small face. Where it ends far from the detector's
-    landmarks, the verifier chooses between the two.
+    landmarks, the verifier chooses between the two; its odds, if it was asked, are returned too.
     """
     start = fit(face.landmarks, _ALIGNER_TARGET)[0]
     end, own = _settled(views, start, networks.aligner, upright=upright), start.back(_ALIGNER_PLACES)
-    if np.abs(end - own).mean() > _FAR * abs(own[1] - own[0]):
-        before, after = (_odds(views, _points(places), networks.verifier) for places in (own, end))
-        if before > after + _RATHER:
-            return own, True
-    return end, False
+    if face.score < _PERHAPS or np.abs(end - own).mean() <= _FAR * abs(own[1] - own[0]):
+        return end, False, None
+    before, after = (_odds(views, _points(places), networks.verifier) for places in (own, end))
+    return (own, True, before) if before > after + _RATHER else (end, False, after)
 
 
 def _settled(views: _Views, start: Similarity, aligner: Aligner, *, upright: bool = False) -> Plane:

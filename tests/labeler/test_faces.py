@@ -7,7 +7,7 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -144,10 +144,10 @@ def test_a_face_that_the_detector_doubts_is_one_that_the_verifier_knows(networks
 Seen = tuple[tuple[float, float, float, float], float]
 
 
-def looks_that_find(*seen: Seen) -> Iterator[tuple[Finding, float]]:
-    """Yield faces in some boxes, each with what speaks for it."""
+def looks_that_find(*seen: Seen) -> Iterator[tuple[Any, tuple[Finding, float]]]:
+    """Yield faces in some boxes, each with what speaks for it; a clear one has more than 8.5."""
     for box, evidence in seen:
-        yield Finding(1, Face(box, np.zeros((5, 2)), 0.8, 0.8)), evidence
+        yield faces._SECOND_QUARTER, (Finding(1, Face(box, np.zeros((5, 2)), 0.8, 0.8)), evidence)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_clear_face_is_not_sought_again(monkeypatch: pytest.MonkeyPatch, netwo
     face = find(np.zeros((256, 256, 3), np.uint8), networks).face
     assert face is not None
     assert face.box[2:] == (40.0, 40.0)
-    assert next(looks)[1] == 11.0
+    assert next(looks)[1][1] == 11.0
 
 
 class MisledAligner:
