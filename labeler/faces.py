@@ -419,7 +419,7 @@ class _Needed:
 _FIRST = _Needed(THRESHOLD, 5.1, _SURE, 5.8)
 _FIRST_QUARTER = _Needed(0.3, 6.1, 0.88, 7.5)
 _SECOND = _Needed(0.1, 5.6, _SURE, 6.5)
-_SECOND_QUARTER = _Needed(0.1, 6.1, 0.88, 7.5)
+_SECOND_QUARTER = _Needed(0.1, 6.1, 0.88, 6.5)
 _DIAGONAL = _Needed(0.2, 6.1, math.inf, 7.5)
 
 _SAME_FACE = 0.3

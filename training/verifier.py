@@ -39,6 +39,7 @@ from training.batches import Batch, channels_first
 from training.fitting import Fit
 from training.parallel import Loss
 from training.pictures import Matrix, Pictures, Pixels, cut
+from training.quantise import quantise
 from training.scenes import SIDE, between, draw_scene, scramble
 from training.sources import PROVENANCE, Indices
 
@@ -70,6 +71,12 @@ STARTS = 8
 
 AT_MOST_OTHERS = 0.001
 """Share of windows without a face above whose odds the description says how many faces lie."""
+
+CALIBRATION = 200
+"""Pictures whose windows tell the ranges of the activations in int8."""
+
+ROUNDED = "sums in int8, outermost values cut"
+"""Of `training.quantise.VARIANTS`."""
 
 DISTURBANCES = replace(PIXELS, reduce=0.45)
 
@@ -320,12 +327,12 @@ def train_verifier(
     """
     pictures, training, validation = consensus_pictures(source, PICTURE_SIDE, limit, seed, progress=progress)
     epochs, aligner = epochs or EPOCHS, Aligner.load()
-    known, unknown = (
-        make_examples(pictures, chosen, aligner, seed, threads=threads, progress=progress)
-        for chosen in (training, validation)
+    known, unknown, ranges = (
+        make_examples(pictures, chosen, aligner, number, threads=threads, progress=progress)
+        for chosen, number in ((training, seed), (validation, seed), (training[:CALIBRATION], seed + 1))
     )
     run = VerifierRun(known, epochs, Path(runs), threads=threads, seed=seed)
-    content = window_network_bytes(run.train(progress=progress), OUTPUT)
+    content = quantise(window_network_bytes(run.train(progress=progress), OUTPUT), ranges.windows, ROUNDED)
     target = Path(folder)
     about = {
         "format": 1,
@@ -338,7 +345,7 @@ def train_verifier(
             "aligner": aligner.digest,
             "seed": seed,
         },
-        "files": {NAME: network_file(NAME, content, epochs, "float32")},
+        "files": {NAME: network_file(NAME, content, epochs, "int8")},
     }
     try:
         target.mkdir(parents=True, exist_ok=True)
