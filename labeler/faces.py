@@ -508,13 +508,13 @@ def _largest(views: _Views, faces: Faces, networks: Networks, needed: _Needed) -
     others = faces.scores >= THRESHOLD
     for k in candidates[np.argsort(-areas[candidates], kind="stable")].tolist():
         seen = _seen(faces, k, views.scale)
-        others[k] = False
-        if seen.score >= needed.sure:
+        others[k], sure = False, seen.score >= needed.sure
+        if sure:
             face = _aligned(views, seen, networks)
             evidence = _weighed(views, face, networks)[1]
         else:
             face, evidence = _look_closer(views, seen, networks, needed.evidence)
-        if seen.score >= needed.sure or evidence >= needed.evidence:
+        if sure or evidence >= needed.evidence:
             # The detector often claims one face several times; the best of its boxes is the face's.
             same = faces.holding(*(face.landmarks.mean(0) * views.scale).tolist())
             best = int(np.argmax(np.where(same, faces.scores, -1))) if same.any() else k

@@ -115,7 +115,7 @@ class Shown(Batch):
 
 
 def face_examples(pictures: Pictures, k: int, aligner: Aligner, rng: np.random.Generator) -> Examples:
-    """Return where the aligner comes to in one picture from a window near the face and from some anywhere.
+    """Return where the aligner comes to in one picture from `NEARBY` windows and from `ANYWHERE` others.
 
     What lies around the picture is another one, turned so that its face is none, a shade, or the picture's border. A
     window that ends neither at the face nor clearly beside it is left out.
