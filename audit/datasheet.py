@@ -232,7 +232,7 @@ def _people(document: Mapping[str, Any]) -> list[str]:
     if checked is not None:
         answered = ", ".join(f"{name} {count(checked['answered'][name])}" for name in ATTRIBUTES)
         known.append(
-            f"People checked {plural(checked['images'], 'image')} of a random sample of this store without seeing the "
+            f"People checked {findings.checked_images(checked)} of a random sample of this store without seeing the "
             f"predictions; answered: {answered}."
         )
     if truth is not None:

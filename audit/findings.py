@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audit.text import count, decimal, percent, plural, shown
-from audit.wording import ATTRIBUTES, NAMES, VERDICTS, confidence, interval, label
+from audit.wording import ATTRIBUTES, GROUPINGS, NAMES, VERDICTS, confidence, interval, label
 
 Record = Mapping[str, Any]
 
@@ -16,9 +16,11 @@ NAMED = 3
 
 
 def best_grade(records: Sequence[Record]) -> list[Record]:
-    """Return the records of the verified grade where there are any, else the raw ones."""
+    """Return the records of the verified grade where people gave enough answers for it, else the raw ones."""
     verified = [record for record in records if record["grade"] == "verified"]
-    return verified or [record for record in records if record["grade"] == "raw"]
+    if any(record["status"] != "undefined" for record in verified):
+        return verified
+    return [record for record in records if record["grade"] == "raw"]
 
 
 def standing(record: Record) -> str:
@@ -137,9 +139,17 @@ def headline(document: Record) -> str:
         return "No face was labelled, so nothing can be said of any group."
     short = [pair for attribute in ATTRIBUTES for pair in shortfalls(document, attribute)[:1]]
     sentence = "No group shown is clearly below its target."
+    checked = not unchecked(document)
     if short:
-        sentence = short_sentence(*min(short, key=_least_of_wanted))
-    return sentence if document["verdict"]["basis"] == "verified" else f"{UNCHECKED} {sentence}"
+        pair = min(short, key=_least_of_wanted)
+        sentence, checked = short_sentence(*pair), pair[0]["grade"] == "verified"
+    return sentence if checked else f"{UNCHECKED} {sentence}"
+
+
+def unchecked(document: Record) -> list[str]:
+    """Return the attributes whose shares rest on the classifier's guesses alone."""
+    checked = document["store"]["checked"]
+    return list(ATTRIBUTES) if checked is None else list(checked["unanswered"])
 
 
 def _least_of_wanted(pair: tuple[Record, Record | None]) -> tuple[float, int]:
@@ -155,7 +165,8 @@ def verdict_sentence(document: Record) -> str:
     if verdict["result"] == "none":
         if verdict["basis"] == "verified":
             return "Nobody said how far a share may be from its target, so nothing passes or fails."
-        return "These are guesses that nobody has checked, so nothing passes or fails."
+        checked = "nobody has" if document["store"]["checked"] is None else "people have not sufficiently"
+        return f"These are guesses that {checked} checked, so nothing passes or fails."
     margin = f"± {percent(verdict['margin'])}"
     return {
         "pass": f"Every judged group is within {margin} of its target.",
@@ -169,15 +180,31 @@ def how_sure(document: Record) -> str:
     store = document["store"]
     if store["labelled"] == 0:
         return "There is nothing to be sure of."
+    checked = store["checked"]
     if document["verdict"]["basis"] == "verified":
-        return (
-            f"People checked {plural(store['checked']['images'], 'image')} drawn at random from this store. Each range "
+        text = (
+            f"People checked {checked_images(checked)} drawn at random from this store. Each range "
             f"is a {confidence(document)} interval: it holds the true figure that often."
         )
+        guessed = [GROUPINGS[attribute] for attribute in unchecked(document)]
+        return f"{text} But what is said of {listed(guessed)} is a classifier’s guess." if guessed else text
+    who = "nobody has" if checked is None else "people have not sufficiently"
     return (
-        "Not sure. A classifier guessed, and nobody has checked its guesses here. The ranges show the play of chance; "
+        f"Not sure. A classifier guessed, and {who} checked its guesses here. The ranges show the play of chance; "
         "its mistakes come on top."
     )
+
+
+def checked_images(checked: Record) -> str:
+    """Return how many images people checked, and of how many on their sheet where these are more.
+
+    Examples
+    --------
+    >>> checked_images({"images": 40, "filled": 40}), checked_images({"images": 40, "filled": 3})
+    ('40 images', '3 of 40 images')
+    """
+    filled = "" if checked["filled"] == checked["images"] else f"{count(checked['filled'])} of "
+    return f"{filled}{plural(checked['images'], 'image')}"
 
 
 def next_step(document: Record) -> tuple[str, str]:
@@ -192,6 +219,11 @@ def next_step(document: Record) -> tuple[str, str]:
     if store["checked"] is None:
         return "Let people check a random sample. Only then do shares hold, and only then can there be a verdict.", (
             "audit-labels sample labels.parquet --n IMAGES --out sheet.csv"
+        )
+    answered = min(store["checked"]["answered"][attribute] for attribute in document["options"]["judged"])
+    if answered < store["checked"]["images"] and (result == "inconclusive" or store["checked"]["unanswered"]):
+        return "Fill in the rest of the sheet, by hand or in a browser, and audit again.", (
+            "audit-labels review sheet.csv --store STORE --labels labels.parquet"
         )
     if result == "inconclusive":
         return "Check more images: that narrows the ranges.", (

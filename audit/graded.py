@@ -80,6 +80,12 @@ class VerifiedShares:
     predictions: FloatArray
     mean: FloatArray
 
+    @property
+    def unknown(self) -> str:
+        """Why the shares are not known, empty where they are."""
+        undefined = [estimate.reason for estimate in self.estimates if estimate.status == "undefined"]
+        return undefined[0] if undefined else ""
+
     def resampled(self, count: int, seed: int) -> FloatArray:
         """Return bootstrap replicates of the cells' shares among the classes, shape (count, *shape)."""
         drawn = replicates(self.design, self.answers, self.predictions, self.mean, count, seed)
@@ -148,7 +154,7 @@ def verified(
     predictions = predictions[answered]
     empty = design.unanswered()
     if len(empty):
-        reason = f"{plural(len(empty), 'stratum', 'strata')} of the sheet have too few answers; fill in more rows"
+        reason = f"{plural(len(empty), 'stratum', 'strata')} of the sheet have fewer than two answers"
         estimates = [Estimate.undefined(int(answered.sum()), reason)] * (cells + len(names))
     else:
         estimates = difference_estimator(design, answers, predictions, mean, confidence)

@@ -6,9 +6,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from audit.findings import best_grade, next_step, short_sentence, shortfalls, with_interval
+from audit.findings import (
+    best_grade,
+    checked_images,
+    listed,
+    next_step,
+    short_sentence,
+    shortfalls,
+    unchecked,
+    with_interval,
+)
 from audit.text import count, percent, plural, shown
-from audit.wording import ATTRIBUTES, GRADES, VERDICTS, confidence, interval, label
+from audit.wording import ATTRIBUTES, GRADES, GROUPINGS, VERDICTS, confidence, interval, label
 
 Record = Mapping[str, Any]
 
@@ -93,10 +102,13 @@ def share_table(document: Mapping[str, Any], attribute: str) -> list[str]:
 
 
 def _basis(document: Mapping[str, Any]) -> str:
-    checked = document["store"]["checked"]
-    if checked is None:
+    guessed = [GROUPINGS[attribute] for attribute in unchecked(document)]
+    if len(guessed) == len(ATTRIBUTES):
         return "The shares are uncorrected: they count a classifier’s guesses."
-    return f"The shares are verified: they rest on {plural(checked['images'], 'image')} that people checked."
+    images = checked_images(document["store"]["checked"])
+    if not guessed:
+        return f"The shares are verified: they rest on {images} that people checked."
+    return f"The shares rest on {images} that people checked; those of {listed(guessed)} are a classifier’s guesses."
 
 
 def _short(document: Mapping[str, Any]) -> list[str]:

@@ -393,7 +393,10 @@ def _basis(
     found = graded.verified(population, graded.Sample.read(population, labels, answers), (name,), confidence)
     basis = verified_basis(found, seed)
     if basis is None:
-        raise PlanError(f"{name}: {found.estimates[0].reason}")
+        raise PlanError(
+            f"--checked: {found.unknown} for {name}; fill in the rest of the sheet, plan with --attribute for another "
+            "attribute, or leave --checked out"
+        )
     return basis, graded.precision(population, answers, name)
 
 

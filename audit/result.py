@@ -189,11 +189,12 @@ class _Audit:
         self.groups = self._near_duplicates()
         self.distinct = self._distinct_counts()
         names = [(name,) for name in ATTRIBUTES] + list(combinations(ATTRIBUTES, 2))
-        self.verified: dict[tuple[str, ...], graded.VerifiedShares] = {}
+        self.answered: dict[tuple[str, ...], graded.VerifiedShares] = {}
         if evidence.sample is not None:
-            self.verified = {
+            self.answered = {
                 chosen: graded.verified(population, evidence.sample, chosen, options.confidence) for chosen in names
             }
+        self.verified = {chosen: found for chosen, found in self.answered.items() if not found.unknown}
         self.modelled = {}
         if evidence.evaluation is not None and self.labelled:
             self.modelled = {
@@ -341,9 +342,9 @@ class _Audit:
                 }
 
     def _verified_records(self, names: tuple[str, ...]) -> Iterator[Document]:
-        if names not in self.verified:
+        if names not in self.answered:
             return
-        found = self.verified[names]
+        found = self.answered[names]
         cells = int(np.prod(found.shape))
         labels = [self._label(names, place) for place in np.ndindex(*found.shape)] + list(found.names)
         seen = found.answers.sum(axis=0)
@@ -394,8 +395,6 @@ class _Audit:
 
     def _verified_balance(self, name: str) -> Iterator[Document]:
         found, wanted = self.verified[(name,)], np.asarray(self.target.shares[name])
-        if any(estimate.status == "undefined" for estimate in found.estimates):
-            return
         shares, draws = found.shares(), found.resampled(self.options.replicates, self.options.seed)
         for statistic in balance.STATISTICS:
             gap = balance.of_shares(statistic, shares, draws, wanted, len(found.answers), self.options.confidence)
@@ -424,7 +423,7 @@ class _Audit:
     def _best_joint(self, pair: tuple[str, ...]) -> tuple[FloatArray, FloatArray, int, str]:
         options = self.options
         found = self.verified.get(pair)
-        if found is not None and all(estimate.status != "undefined" for estimate in found.estimates):
+        if found is not None:
             return found.shares(), found.resampled(options.replicates, options.seed), len(found.answers), "verified"
         counts = self._counts(pair)
         draws = association.resampled_shares(counts, options.replicates, options.seed)
@@ -574,21 +573,30 @@ class _Audit:
 
     def _verdict(self) -> verdict.Verdict:
         options = self.options
-        if not self.verified:
-            return verdict.of_raw_shares(self.labelled, options.margin)
+        judged = [name for name in self.target.judged if (name,) in self.verified]
+        sample = self.evidence.sample
+        unanswered = [name for name in self.target.judged if sample is not None and name not in judged]
+        if sample is None or not judged:
+            return verdict.of_raw_shares(self.labelled, options.margin, unanswered)
         claims = [
             verdict.Claim(
                 f"{name} {label}",
                 estimate.value or 0.0,
                 self.target.shares[name][k],
-                0.0 if estimate.value is None else float("inf") if estimate.n_eff is None else estimate.n_eff,
+                float("inf") if estimate.n_eff is None else estimate.n_eff,
             )
-            for name in self.target.judged
+            for name in judged
             for k, (label, estimate) in enumerate(
                 zip(self.population.classes[name], self.verified[(name,)].estimates, strict=False)
             )
         ]
-        return verdict.of_verified_shares(claims, options.margin, options.confidence)
+        return verdict.of_verified_shares(
+            claims,
+            options.margin,
+            options.confidence,
+            unanswered=unanswered,
+            unfilled=len(sample.checked.rows) - sample.checked.answered(self.target.judged),
+        )
 
     def _pack(self) -> Document:
         info = self.population.info
@@ -660,7 +668,9 @@ class _Audit:
         return {
             "files": list(checked.names),
             "images": len(checked.rows),
-            "answered": {name: int((checked.codes[name] >= 0).sum()) for name in ATTRIBUTES},
+            "filled": checked.filled,
+            "answered": {name: checked.answered((name,)) for name in ATTRIBUTES},
+            "unanswered": [name for name in ATTRIBUTES if (name,) not in self.verified],
             "by": checked.by,
             "no_face_included": checked.covers_no_face,
         }

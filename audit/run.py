@@ -8,6 +8,7 @@ from typing import Any
 
 from audit import croissant, datasheet, drift, history, history_page, markdown, plan, report, result, sheet, turnover
 from audit.files import check_outputs
+from audit.findings import checked_images
 from audit.records import Document
 from audit.sampling import ALL
 from audit.targets import UNIFORM
@@ -106,7 +107,7 @@ def summary(document: Mapping[str, Any]) -> list[str]:
     if store["truth"]:
         labelled += f"; truth is known for {count(store['truth']['labelled'])}"
     if store["checked"]:
-        labelled += f"; {count(store['checked']['images'])} checked by people"
+        labelled += f"; {checked_images(store['checked'])} checked by people"
     lines = [labelled, f"{VERDICTS[verdict['result']]}: {' '.join(verdict['reasons'])}"]
     unlike = [f"confidence of {record['attribute']}" for record in document["domain"] if record["warning"]]
     unlike += [record["measure"].replace("_", " ") for record in document["looks"] if record["warning"]]

@@ -123,6 +123,15 @@ class Checked:
     by: str
     covers_no_face: bool
 
+    @property
+    def filled(self) -> int:
+        """Images of which people gave at least one label."""
+        return int(np.any([codes >= 0 for codes in self.codes.values()], axis=0).sum())
+
+    def answered(self, attributes: Sequence[str]) -> int:
+        """Return the images of which people gave a label of each of some attributes."""
+        return int(np.all([self.codes[name] >= 0 for name in attributes], axis=0).sum())
+
 
 def draw(
     labels: str | os.PathLike[str],
@@ -268,7 +277,8 @@ def read(files: Sequence[str | os.PathLike[str]], labels: str | os.PathLike[str]
     Raises
     ------
     TruthError
-        Naming the file and row, where a value has no defined meaning or the sheet does not belong to the table.
+        Naming the file and row, where a value has no defined meaning or the sheet does not belong to the table; naming
+        the file, where nobody has filled in anything yet.
     """
     answers: dict[int, dict[str, dict[str, int]]] = {}
     strata: dict[int, tuple[str, float]] = {}
@@ -289,6 +299,11 @@ def read(files: Sequence[str | os.PathLike[str]], labels: str | os.PathLike[str]
             if strata.setdefault(row, found) != found or np.isnan(found[1]):
                 raise sheet.error(place, "stratum or inclusion_probability differs from another line of this image")
             paths[row] = str(sheet.columns["path"][place].as_py())
+    if not any(given for people in answers.values() for given in people.values()):
+        raise TruthError(
+            f"{', '.join(shown(os.fspath(file)) for file in files)}: no label is filled in; "
+            f"let people fill {', '.join(COLUMNS.values())}"
+        )
     rows = np.array(sorted(answers), dtype=np.int64)
     design, covers = _design(rows, strata, population, shown(os.fspath(files[0])))
     codes, agreements = _settled(rows, answers, paths, population)

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audit.estimate import effective_wilson
-from audit.text import percent, shown
+from audit.text import percent, plural, shown
 
 UNCORRECTED = (
     "The shares are raw: they count a classifier's guesses, and its errors are not in their intervals. "
     "A verdict needs a sample of this store checked by people."
 )
 NO_MARGIN = "No margin was set, so there is nothing to pass or to fail. Fix one with --margin before you look."
+GROW = "Check more images; audit-labels sample --grow adds some."
+FILL_IN = "Fill in the rest of the sheet: {} of it lack a label."
 ENOUGH = 30.0
 """Effective images below which no verdict is given."""
 EXIT_CODES = {"pass": 0, "none": 0, "fail": 1, "inconclusive": 3}
@@ -57,7 +59,7 @@ class Claim:
     n_eff: float
 
 
-def of_raw_shares(labelled: int, margin: float | None = None) -> Verdict:
+def of_raw_shares(labelled: int, margin: float | None = None, unanswered: Sequence[str] = ()) -> Verdict:
     """Return the verdict that raw and model-based shares allow: none, or inconclusive where one was asked for.
 
     Parameters
@@ -66,6 +68,8 @@ def of_raw_shares(labelled: int, margin: float | None = None) -> Verdict:
         Images with labels.
     margin : float, optional
         The margin asked for.
+    unanswered : sequence of str
+        Judged attributes of which a checked sheet says too little.
 
     Examples
     --------
@@ -75,10 +79,17 @@ def of_raw_shares(labelled: int, margin: float | None = None) -> Verdict:
     'inconclusive'
     """
     empty = () if labelled else ("No image of this store was labelled.",)
-    return Verdict("none" if margin is None else "inconclusive", "raw", (*empty, UNCORRECTED))
+    return Verdict("none" if margin is None else "inconclusive", "raw", (*empty, UNCORRECTED, *_unanswered(unanswered)))
 
 
-def of_verified_shares(claims: Sequence[Claim], margin: float | None, confidence: float) -> Verdict:
+def of_verified_shares(
+    claims: Sequence[Claim],
+    margin: float | None,
+    confidence: float,
+    *,
+    unanswered: Sequence[str] = (),
+    unfilled: int = 0,
+) -> Verdict:
     """Return the verdict on verified shares.
 
     *Pass*: every class's interval lies inside target ± margin, which is two one-sided tests for each, and all have to
@@ -89,11 +100,15 @@ def of_verified_shares(claims: Sequence[Claim], margin: float | None, confidence
     Parameters
     ----------
     claims : sequence of Claim
-        Every class of every judged attribute.
+        Every class of every judged attribute that was answered.
     margin : float or None
         Shares within it of their target are as wanted.
     confidence : float
         Strictly between 0 and 1.
+    unanswered : sequence of str
+        Judged attributes of which the sheet says too little for verified shares.
+    unfilled : int
+        Rows of the sheet that lack a label of a judged attribute.
 
     Examples
     --------
@@ -105,24 +120,31 @@ def of_verified_shares(claims: Sequence[Claim], margin: float | None, confidence
     'inconclusive'
     """
     if margin is None:
-        return Verdict("none", "verified", (NO_MARGIN,))
+        return Verdict("none", "verified", (NO_MARGIN, *_unanswered(unanswered)))
     outside = _outside(claims, margin, confidence)
     if outside:
         return Verdict("fail", "verified", (f"Outside the margin of ± {percent(margin)}: {_listed(outside)}.",))
+    remedy = FILL_IN.format(plural(unfilled, "row")) if unfilled else GROW
     thin = [claim for claim in claims if claim.n_eff < ENOUGH]
-    if thin or not claims:
-        return Verdict(
-            "inconclusive", "verified", (f"Too few checked images to judge: {_listed(thin) or 'any class'}.",)
-        )
+    if thin:
+        reason = f"Too few checked images to judge: {_listed(thin)}."
+        return Verdict("inconclusive", "verified", (reason, *_unanswered(unanswered), remedy))
+    if unanswered:
+        return Verdict("inconclusive", "verified", (*_unanswered(unanswered), remedy))
     open_claims = [claim for claim in claims if not _inside(claim, margin, confidence)]
     if open_claims:
         reason = f"The interval reaches beyond the margin of ± {percent(margin)}: {_listed(open_claims)}."
-        return Verdict("inconclusive", "verified", (reason, "Check more images; audit-labels sample --grow adds some."))
+        return Verdict("inconclusive", "verified", (reason, remedy))
     reason = (
         f"With {percent(confidence)} confidence every audited group is within ± {percent(margin)} of its target, for "
         "perceived labels, under this sampling design."
     )
     return Verdict("pass", "verified", (reason,))
+
+
+def _unanswered(attributes: Sequence[str]) -> tuple[str, ...]:
+    names = ", ".join(attributes)
+    return (f"Too few rows of the sheet are filled in for verified shares of {names}.",) if attributes else ()
 
 
 def _inside(claim: Claim, margin: float, confidence: float) -> bool:

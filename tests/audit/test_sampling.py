@@ -29,6 +29,7 @@ def test_a_sample_too_small_for_fine_strata_gets_coarse_ones(n: int, scheme: str
     assert drawn.groupby("stratum").size().min() >= min(2, 600)
     grown = sheet.draw(made.labels, 300, grow=tmp_path / "s.csv")
     assert f"{scheme}-" in grown.text
+    drawn.assign(gender="male").to_csv(tmp_path / "s.csv", index=False)
     checked = sheet.read([tmp_path / "s.csv"], made.labels, rows)
     assert checked.by == scheme
 

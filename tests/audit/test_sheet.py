@@ -145,6 +145,45 @@ def test_a_strata_without_answers_leaves_the_share_undefined(made: Made, filled:
     rows.loc[rows["stratum"] == rows["stratum"].iloc[0], "gender"] = ""
     rows.to_csv(filled, index=False)
     out = tmp_path / "audit.json"
-    assert call("report", made.labels, "--checked", filled, "--json", out, "--margin", "0.5").exit_code == 3
-    shares = [r for r in json.loads(out.read_text())["shares"] if r["grade"] == "verified"]
+    done = call("report", made.labels, "--checked", filled, "--json", out, "--margin", "0.9", "--markdown", "-")
+    assert done.exit_code == 3
+    document = json.loads(out.read_text())
+    shares = [r for r in document["shares"] if r["grade"] == "verified"]
     assert {r["status"] for r in shares if r["attribute"] == "gender"} == {"undefined"}
+    assert document["store"]["checked"]["unanswered"] == ["gender"]
+    empty = int((rows["gender"] == "").sum())
+    assert document["verdict"]["reasons"] == [
+        "Too few rows of the sheet are filled in for verified shares of gender.",
+        f"Fill in the rest of the sheet: {empty} rows of it lack a label.",
+    ]
+    assert "150 images that people checked; those of gender are a classifier’s guesses." in done.stdout
+    assert done.stdout.count("| verified shares |") == len(made.classes["age"]) + len(made.classes["ethnicity"])
+    assert done.stdout.count("| uncorrected counts |") == len(made.classes["gender"])
+    assert "audit-labels review sheet.csv" in done.stdout
+
+
+def test_only_rows_that_people_filled_in_count_as_checked(made: Made, filled: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(filled, keep_default_na=False)
+    rows.loc[12:, list(COLUMNS.values())] = ""
+    rows.to_csv(filled, index=False)
+    out, page = tmp_path / "audit.json", tmp_path / "page.html"
+    done = call("report", made.labels, "--checked", filled, "--json", out, "--out", page, "--margin", "0.05")
+    assert done.exit_code == 3
+    assert "12 of 150 images checked by people" in done.output
+    assert "0.0" not in done.output
+    document = json.loads(out.read_text())
+    assert document["store"]["checked"]["filled"] == 12
+    assert document["verdict"]["basis"] == "raw"
+    assert "people have not sufficiently checked its guesses here" in page.read_text()
+    planned = call("plan", made.labels, "--checked", filled)
+    assert planned.exit_code == 2
+    assert "fill in the rest of the sheet" in planned.output
+
+
+@pytest.mark.parametrize("verb", ["report", "plan"])
+def test_a_sheet_that_nobody_filled_in_is_refused(made: Made, tmp_path: Path, verb: str) -> None:
+    path = tmp_path / "sheet.csv"
+    assert call("sample", made.labels, "--n", 150, "--out", path).exit_code == 0
+    asked = call(verb, made.labels, "--checked", path, *(["--json", tmp_path / "a.json"] if verb == "report" else []))
+    assert asked.exit_code == 2
+    assert "sheet.csv: no label is filled in; let people fill age_group, gender, ethnicity" in asked.output
