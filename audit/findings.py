@@ -195,16 +195,18 @@ def how_sure(document: Record) -> str:
     )
 
 
-def checked_images(checked: Record) -> str:
+def checked_images(checked: Record, noun: str = "image") -> str:
     """Return how many images people checked, and of how many on their sheet where these are more.
 
     Examples
     --------
     >>> checked_images({"images": 40, "filled": 40}), checked_images({"images": 40, "filled": 3})
     ('40 images', '3 of 40 images')
+    >>> checked_images({"images": 40, "filled": 3}, "")
+    '3 of 40'
     """
     filled = "" if checked["filled"] == checked["images"] else f"{count(checked['filled'])} of "
-    return f"{filled}{plural(checked['images'], 'image')}"
+    return filled + (plural(checked["images"], noun) if noun else count(checked["images"]))
 
 
 def next_step(document: Record) -> tuple[str, str]:

@@ -107,7 +107,7 @@ def summary(document: Mapping[str, Any]) -> list[str]:
     if store["truth"]:
         labelled += f"; truth is known for {count(store['truth']['labelled'])}"
     if store["checked"]:
-        labelled += f"; {checked_images(store['checked'])} checked by people"
+        labelled += f"; {checked_images(store['checked'], '')} checked by people"
     lines = [labelled, f"{VERDICTS[verdict['result']]}: {' '.join(verdict['reasons'])}"]
     unlike = [f"confidence of {record['attribute']}" for record in document["domain"] if record["warning"]]
     unlike += [record["measure"].replace("_", " ") for record in document["looks"] if record["warning"]]

@@ -169,7 +169,7 @@ def test_only_rows_that_people_filled_in_count_as_checked(made: Made, filled: Pa
     out, page = tmp_path / "audit.json", tmp_path / "page.html"
     done = call("report", made.labels, "--checked", filled, "--json", out, "--out", page, "--margin", "0.05")
     assert done.exit_code == 3
-    assert "12 of 150 images checked by people" in done.output
+    assert "12 of 150 checked by people" in done.output
     assert "0.0" not in done.output
     document = json.loads(out.read_text())
     assert document["store"]["checked"]["filled"] == 12
