@@ -253,7 +253,7 @@ def spread_of_accuracy(
     """Return the spread of accuracy over groups, its bootstrap interval, and the number of pictures in them.
 
     Pictures are drawn with replacement within their groups. The interval is shifted by chance: with few pictures in a
-    group a spread appears where there is none.
+    group a spread appears where there is none. Where it would leave out the spread itself it is widened to hold it.
     """
     rng = np.random.default_rng(seed)
     counts = [(int(right[column == group].sum()), int(np.sum(column == group))) for group in groups]
@@ -263,7 +263,8 @@ def spread_of_accuracy(
     shares = np.array([hits / n for hits, n in counts])
     draws = np.stack([rng.binomial(n, share, 2000) / n for share, (_, n) in zip(shares, counts, strict=True)])
     low, high = np.quantile(draws.max(axis=0) - draws.min(axis=0), [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
-    return spread(shares.tolist()), float(low), float(high), sum(n for _, n in counts)
+    value = spread(shares.tolist())
+    return value, min(float(low), value), max(float(high), value), sum(n for _, n in counts)
 
 
 def _by_group(
