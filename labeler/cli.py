@@ -34,7 +34,8 @@ class _Percentage(click.ParamType[float]):
         """Return the share, 0 to 1."""
         text = str(value).strip()
         try:
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+            # Rounded, since 0.7 / 100 would be less than 7 / 1000.
+            share = round(float(text.removesuffix("%")) / (100 if text.endswith("%") else 1), 12)
         except ValueError:
             share = -1.0
         if not 0 <= share <= 1:
@@ -85,7 +86,7 @@ class _Percentage(click.ParamType[float]):
 @click.option(
     "--max-failures",
     type=_Percentage(),
-    help="End with exit code 1 if a larger share of the files fails, such as 5%. No face is no failure.",
+    help="End with exit code 1 if a larger share of all files of the store failed, such as 5%; no face is no failure.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.version_option(__version__, prog_name="label-images")
@@ -147,7 +148,11 @@ def main(
         click.echo(f"label-images: {reason}", err=True)
         _end(130)
     click.echo(json.dumps(summary.as_dict(), ensure_ascii=True) if as_json else describe(summary))
-    _end(1 if summary.altered_files or (max_failures is not None and summary.failure_share > max_failures) else 0)
+    code = 1 if summary.altered_files else 0
+    if max_failures is not None and summary.failure_share > max_failures:
+        click.echo(f"label-images: {_visible(_too_many(summary, max_failures))}", err=True)
+        code = 1
+    _end(code)
 
 
 def _end(code: int) -> None:
@@ -187,6 +192,15 @@ def describe(summary: Summary) -> str:
     if summary.unlisted_folders:
         lines.append(f"  folders not listed: {summary.unlisted_folders}, for example {_visible(summary.unlisted[0])}")
     return "\n".join(lines)
+
+
+def _too_many(summary: Summary, allowed: float) -> str:
+    """Return the line that says that more files failed than are allowed."""
+    return (
+        f"--max-failures {100 * allowed:g}%: {summary.failures} of {summary.known} files failed "
+        f"({100 * summary.failure_share:.3g}%); see status and error in {summary.table}, "
+        "then mend or remove these files, or allow more"
+    )
 
 
 def _in_words(counts: Mapping[str, int]) -> str:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from labeler.header import HEIC_MISSING, heic_supported
 from labeler.store import Block, Entry, Gap
-from labeler.table import Rows
+from labeler.table import FAILURES, Rows
 
 _UNKNOWN = -1
 _WIDEST = 4096
@@ -24,11 +24,12 @@ NOT_LISTED = "its folder could not be listed"
 
 @dataclass(frozen=True)
 class Keep:
-    """Rows of a source, from `start` up to `stop`, that stay as they are."""
+    """Rows of a source, from `start` up to `stop`, that stay as they are; `failures` of them say that a file failed."""
 
     source: int
     start: int
     stop: int
+    failures: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Cursor:
                 self._sizes = _integers(batch.column("size_bytes"))
                 self._times = _integers(batch.column("mtime_ns"))
                 self._settled = self._settled_of(batch)
+                self._failed = failed(batch)
                 self._length = batch.num_rows
                 break
 
@@ -137,10 +139,10 @@ class Cursor:
         same &= paths.to_numpy(zero_copy_only=False)
         return count if same.all() else int(same.argmin())
 
-    @property
-    def keep(self) -> Keep:
-        """The step that keeps the row, as one of source 0."""
-        return Keep(0, self.row, self.row + 1)
+    def keep(self, source: int = 0, rows: int = 1) -> Keep:
+        """Return the step that keeps this row and those behind it, at most to the end of the batch."""
+        failures = int(np.count_nonzero(self._failed[self._at : self._at + rows]))
+        return Keep(source, self.row, self.row + rows, failures)
 
     @property
     def content_hash(self) -> int | None:
@@ -181,6 +183,12 @@ def settled(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
     return np.asarray(values, bool)
 
 
+def failed(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+    """Tell of each row whether its file failed."""
+    found = pc.is_in(batch.column("status"), value_set=pa.array(FAILURES))
+    return np.asarray(found.to_numpy(zero_copy_only=False), bool)
+
+
 @dataclass
 class Merge:
     """The steps from a store and its known rows to its new table.
@@ -215,7 +223,7 @@ class Merge:
         for step in self._single():
             if isinstance(step, Keep):
                 if run is not None and run.source == step.source and run.stop == step.start:
-                    run = Keep(run.source, run.start, step.stop)
+                    run = Keep(run.source, run.start, step.stop, run.failures + step.failures)
                     continue
                 if run is not None:
                     yield run
@@ -250,7 +258,7 @@ class Merge:
         while at < len(block):
             if files is not None and (same := table.holding(files, at, width)):
                 self.counts.unchanged += same
-                yield Keep(0, table.row, table.row + same)
+                yield table.keep(rows=same)
                 table.step(same)
                 at += same
                 width = min(2 * width, _WIDEST)
@@ -272,7 +280,7 @@ class Merge:
                 gaps.pop(0)
             if gaps and row.startswith(gaps[0].path):
                 self.counts.unchanged += 1
-                yield table.keep if self.compatible else Label(table.entry)
+                yield table.keep() if self.compatible else Label(table.entry)
             else:
                 self.counts.gone += 1
             table.step()
@@ -284,19 +292,19 @@ class Merge:
         holds = known and table.holds(entry)
         if holds and self.compatible:
             counts.unchanged += 1
-            yield Label(entry, table.keep, table.content_hash) if self.verify else table.keep
+            yield Label(entry, table.keep(), table.content_hash) if self.verify else table.keep()
             return
         for number, part in enumerate(parts, 1):
             while (row := part.path) is not None and row < entry.path:
                 part.step()
             if row == entry.path and part.holds(entry):
                 counts.resumed += 1
-                yield Keep(number, part.row, part.row + 1)
+                yield part.keep(number)
                 return
         if self.limit is not None and counts.to_label >= self.limit:
             counts.remaining += 1
             if known and self.compatible:
-                yield table.keep
+                yield table.keep()
             return
         if holds:
             counts.relabelled += 1

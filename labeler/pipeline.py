@@ -32,7 +32,17 @@ from labeler.pack import BATCH, Manifest, Pack, Prediction
 from labeler.prepare import Preparer, Row, Steps, last
 from labeler.state import Journal, locked
 from labeler.store import Block, Gap, check_store, encode_path, scan_blocks
-from labeler.table import FACE_COLUMNS, SCHEMA_VERSION, Rows, TableInfo, check_table_output, known_rows, schema, write
+from labeler.table import (
+    FACE_COLUMNS,
+    FAILURES,
+    SCHEMA_VERSION,
+    Rows,
+    TableInfo,
+    check_table_output,
+    known_rows,
+    schema,
+    write,
+)
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
 
 CHUNK = BATCH
@@ -108,9 +118,14 @@ class Summary:
     labelled : int
         Files that got labels in this run.
     failed : mapping of str to int
-        Files of each other status that this run gave.
+        Files of each other status that this run gave, ``no_face`` among them.
     examples : mapping of str to str
         For each of these, one file and its error.
+    known : int
+        Files whose row holds or is new. All rows of the table, unless a limit lets the rows of another pack stay in it
+        for now: those are not counted, but the new rows that wait for the others are.
+    failures : int
+        Those of them that failed, in this run or before; a picture without a face has not failed.
     counts : Counts
         How the store differed from the table.
     altered : sequence of str
@@ -131,6 +146,8 @@ class Summary:
     labelled: int
     failed: Mapping[str, int]
     examples: Mapping[str, str]
+    known: int
+    failures: int
     counts: Counts
     altered: Sequence[str]
     altered_files: int
@@ -142,17 +159,13 @@ class Summary:
     @property
     def images_per_second(self) -> float:
         """Files looked at over wall-clock seconds."""
-        return self._tried / self.seconds if self.seconds > 0 else 0.0
+        tried = self.labelled + sum(self.failed.values())
+        return tried / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def failure_share(self) -> float:
-        """Share of the files looked at in this run that failed, 0 to 1; a picture without a face has not failed."""
-        failures = sum(count for status, count in self.failed.items() if status != "no_face")
-        return failures / self._tried if self._tried else 0.0
-
-    @property
-    def _tried(self) -> int:
-        return self.labelled + sum(self.failed.values())
+        """Share of the store's known files that failed, 0 to 1, whichever run looked at them."""
+        return self.failures / self.known if self.known else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary for JSON."""
@@ -161,6 +174,7 @@ class Summary:
             "labelled": self.labelled,
             "failed": dict(self.failed),
             "examples": dict(self.examples),
+            "failure_share": round(self.failure_share, 6),
             "new": self.counts.new,
             "changed": self.counts.changed,
             "gone": self.counts.gone,
@@ -184,6 +198,8 @@ class _Tally:
 
     statuses: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
+    known: int = 0
+    failures: int = 0
     altered: list[str] = field(default_factory=list)
     altered_files: int = 0
     unlisted: list[str] = field(default_factory=list)
@@ -192,8 +208,15 @@ class _Tally:
     def row(self, row: Row) -> None:
         """Count a row that this run gave."""
         self.statuses[row.status] += 1
+        self.known += 1
+        self.failures += row.status in FAILURES
         if row.status != "ok":
             self.examples.setdefault(row.status, f"{row.entry.path}: {row.error}")
+
+    def keep(self, kept: Keep) -> None:
+        """Count rows that stay as they are."""
+        self.known += kept.stop - kept.start
+        self.failures += kept.failures
 
     def differs(self, row: Row) -> None:
         """Count a file whose content is not what it was."""
@@ -215,6 +238,8 @@ class _Tally:
             self.statuses["ok"],
             failed,
             dict(sorted(self.examples.items())),
+            self.known,
+            self.failures,
             counts,
             self.altered,
             self.altered_files,
@@ -524,6 +549,7 @@ class _Run:
                 start = stop
             kept = step.known if isinstance(step, Label) else step
             if kept is not None:
+                self.tally.keep(kept)
                 yield kept
         if batch is not None and start < stop:
             yield batch.slice(start, stop - start)

@@ -20,6 +20,9 @@ SCHEMA_VERSION = 1
 STATUSES = ("ok", "no_face", "unreadable", "corrupt", "too_large", "unsupported", "crashed")
 """What can become of an image file; only ``ok`` rows carry labels."""
 
+FAILURES = ("unreadable", "corrupt", "too_large", "unsupported", "crashed")
+"""The statuses of files that failed; a good picture without a face has not."""
+
 FACE_COLUMNS = ("x", "y", "width", "height", "score", "quality", "roll")
 """The parts of a face, each in a column ``face_...``: box in pixels of the upright image, the detector's score, how
 well the landmarks fit a frontal face (both 0 to 1), and the turn in the picture's plane in degrees clockwise."""

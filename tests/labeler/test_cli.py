@@ -199,6 +199,24 @@ def test_more_failures_than_allowed_end_with_code_1(store: Path, tmp_path: Path,
         result = run(store, "--out", out, "--models", pack_folder, "--max-failures", share)
         assert result.exit_code == code
         assert read(out).rows.num_rows == 10
+        told = f"label-images: --max-failures {share}: 5 of 10 files failed (50%); see status and error in {out}, "
+        assert result.stderr == (f"{told}then mend or remove these files, or allow more\n" if code else "")
+
+
+def test_a_file_that_fails_every_night_is_a_share_of_the_store_not_of_the_night(
+    store: Path, tmp_path: Path, pack_folder: Path
+) -> None:
+    out = tmp_path / "out.parquet"
+    (store / "dangling.jpg").symlink_to("nowhere")
+    for allowed, code in [("17%", 0), ("17%", 0), ("16%", 1)]:
+        result = run(store, "--out", out, "--models", pack_folder, "--max-failures", allowed, "--json")
+        assert result.exit_code == code, result.stderr
+        assert json.loads(result.stdout)["failure_share"] == 0.166667
+        assert ("--max-failures 16%: 1 of 6 files failed (16.7%)" in result.stderr) == bool(code)
+
+
+def test_a_share_of_failures_is_the_decimal_that_was_written() -> None:
+    assert cli._Percentage().convert("0.7%", None, None) == 7 / 1000
 
 
 def test_content_that_changed_under_the_same_size_and_time_ends_with_code_1(

@@ -297,6 +297,43 @@ def test_a_file_that_could_not_be_read_is_tried_again(night: Night, monkeypatch:
     assert night.label().labelled == 6
 
 
+def test_the_share_of_failures_is_that_of_the_whole_store_on_any_night(night: Night) -> None:
+    night.fill(8)
+    for name in ("cut.png", "empty.jpg"):
+        (night.store / name).touch()
+    nights = [night.label(most=5), night.label(), night.label(), night.label(verify=True)]
+    assert [(summary.failures, summary.known) for summary in nights] == [(0, 5), (2, 10), (2, 10), (2, 10)]
+    (night.store / "empty.jpg").unlink()
+    (night.store / "cut.png").write_bytes(save(scene(24, 24, 999), "PNG"))
+    (night.store / "new.jpg").touch()
+    assert (night.label().failures, night.label().failure_share) == (1, 0.1)
+
+
+def test_of_an_interrupted_run_the_failures_count_too(night: Night) -> None:
+    night.fill(100)
+    for k in range(20):
+        (night.store / "0" / f"{k:04}-empty.jpg").touch()
+    groups = iter(range(2))
+
+    def stop(_: int) -> None:
+        if next(groups):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        night.label(progress=stop)
+    summary = night.label()
+    assert summary.counts.resumed > 0
+    assert (summary.failures, summary.known) == (20, 120)
+
+
+def test_while_rows_of_another_pack_wait_the_new_ones_alone_count(night: Night) -> None:
+    night.begin(50)
+    for share in [(20, 20), (40, 40), (50, 50)]:
+        summary = night.label(limits=Limits(pixels=10), most=20)
+        assert (summary.failures, summary.known) == share
+    assert night.label(most=20).failure_share == 0
+
+
 def test_what_the_network_cannot_say_is_no_label(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     night.begin(9)
     plain = night.rows

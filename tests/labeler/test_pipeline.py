@@ -273,6 +273,7 @@ def test_the_summary_as_json_holds_every_part(store: Path, tmp_path: Path, pack:
         "labelled",
         "failed",
         "examples",
+        "failure_share",
         "new",
         "changed",
         "gone",
