@@ -21,6 +21,7 @@ from labeler.errors import LabelerError
 from labeler.faces import MIN_FACE
 from labeler.pack import Pack, models_folder, read_manifest
 from labeler.pipeline import Options, Summary, compare_store, count_images, label_store
+from labeler.table import check_table_output
 
 _LIMITS = Limits()
 
@@ -127,6 +128,8 @@ def main(
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        # Before the pack is loaded and the store is counted for the progress bar.
+        check_table_output(out)
         folder = models or models_folder() / "fairface"
         if dry_run:
             counts = asdict(compare_store(store, out, read_manifest(folder), options))

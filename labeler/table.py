@@ -30,6 +30,10 @@ well the landmarks fit a frontal face (both 0 to 1), and the turn in the picture
 ROW_GROUP_ROWS = 65_536
 _PREFIX = "efrs."
 _MAGIC = b"PAR1"
+_OTHER_FORMATS = frozenset(
+    ".csv .tsv .txt .json .jsonl .ndjson .html .xlsx .xls .ods .feather .arrow .db .sqlite .gz .zip".split()
+)
+"""Endings that promise something else than Parquet."""
 
 
 class NewerTableError(TableError):
@@ -334,9 +338,13 @@ def check_table_output(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     TableError
-        As `check_output`, and if there is a file that is no Parquet file, or one that is no label table.
+        As `check_output`, if its name ends as that of another format does, and if there is a file that is no Parquet
+        file, or one that is no label table.
     """
     target = check_output(path)
+    if target.suffix.lower() in _OTHER_FORMATS:
+        advice = f"name it {target.with_suffix('.parquet').name}"
+        raise TableError(f"--out {target}: the label table is Parquet, not what {target.suffix} says; {advice}")
     try:
         with target.open("rb") as file:
             start = file.read(4)

@@ -96,6 +96,8 @@ def test_a_bad_call_ends_with_one_line_that_names_the_thing_and_what_to_do(
         ([store / "a.jpg", "--out", out], ["a.jpg", "is a file", "name the folder"]),
         ([store, "--out", tmp_path / "none" / "x.parquet"], ["none", "does not exist", "make it"]),
         ([store, "--out", tmp_path / "empty"], ["empty", "is a folder", "name a file"]),
+        ([store, "--out", tmp_path / "x.csv"], ["--out", "x.csv: the label table is Parquet", "name it x.parquet"]),
+        ([store, "--out", tmp_path / "x.CSV.gz", "--dry-run"], ["Parquet, not what .gz says"]),
         ([store, "--out", "/dev/null"], ["/dev/null", "not a regular file", "name a file"]),
         ([tmp_path / "mis\nsing", "--out", out], ["mis\\nsing", "no such folder"]),
         ([tmp_path / "mis\udcffsing", "--out", out], ["mis", "no such folder"]),
@@ -106,6 +108,11 @@ def test_a_bad_call_ends_with_one_line_that_names_the_thing_and_what_to_do(
     for folder, words in [("nowhere", ["no model pack"]), ("empty", ["no model pack", "--models"])]:
         assert_one_line(run(store, "--out", out, "--models", tmp_path / folder), 2, [folder, *words])
     assert not out.exists()
+
+
+def test_a_bad_output_is_refused_before_the_pack_is_loaded(store: Path, tmp_path: Path) -> None:
+    result = run(store, "--out", tmp_path / "x.xlsx", "--models", tmp_path / "missing")
+    assert_one_line(result, 2, ["--out", "x.xlsx"])
 
 
 def test_a_damaged_pack_ends_with_one_line(store: Path, tmp_path: Path) -> None:
