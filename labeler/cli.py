@@ -177,11 +177,11 @@ def _label(store: Path, out: Path, pack: Pack, options: Options) -> Summary:
 
 
 def describe(summary: Summary) -> str:
-    """Return the summary as lines for a person: the counts first, then an example of each failure."""
-    failed = sum(summary.failed.values())
+    """Return the summary as lines for a person: the counts first, then a file of each status without labels."""
+    others = sum(summary.failed.values())
     kinds = ", ".join(f"{count} {status}" for status, count in summary.failed.items())
     counts = (
-        f"{summary.files} files: {summary.labelled} labelled, {failed} failed{f' ({kinds})' if kinds else ''}, "
+        f"{summary.files} files: {summary.labelled} labelled, {others} without labels{f' ({kinds})' if kinds else ''}, "
         f"{summary.images_per_second:.0f} images per second -> {_visible(summary.table)}"
     )
     lines = [counts]

@@ -36,7 +36,7 @@ def label(store: Path, out: Path, pack_folder: Path, *more: str) -> Result:
     return result
 
 
-def test_the_summary_counts_and_gives_an_example_of_each_failure(
+def test_the_summary_counts_and_gives_an_example_of_each_status_without_labels(
     store: Path, tmp_path: Path, pack_folder: Path
 ) -> None:
     (store / "cut.jpg").write_bytes(save(scene(), "JPEG")[:300])
@@ -44,7 +44,7 @@ def test_the_summary_counts_and_gives_an_example_of_each_failure(
     (store / "anim.gif").write_bytes(b"GIF89a" + bytes(40))
     result = label(store, tmp_path / "out.parquet", pack_folder)
     first, *rest = result.stdout.splitlines()
-    assert first.startswith("8 files: 5 labelled, 3 failed (2 corrupt, 1 unsupported), ")
+    assert first.startswith("8 files: 5 labelled, 3 without labels (2 corrupt, 1 unsupported), ")
     assert first.endswith(f"images per second -> {tmp_path / 'out.parquet'}")
     assert rest[0].startswith("  corrupt, for example cut.jpg: jpeg: ")
     assert rest[1] == "  unsupported, for example anim.gif: gif images are not supported"
@@ -194,7 +194,7 @@ def test_the_summary_tells_how_the_store_has_changed(store: Path, tmp_path: Path
     (store / "z.bmp").unlink()
     (store / "new.jpg").touch()
     lines = label(store, tmp_path / "out.parquet", pack_folder).stdout.splitlines()
-    assert lines[0].startswith("5 files: 0 labelled, 1 failed (1 corrupt), ")
+    assert lines[0].startswith("5 files: 0 labelled, 1 without labels (1 corrupt), ")
     assert lines[1:] == ["  1 new, 1 gone, 4 unchanged", "  corrupt, for example new.jpg: the file is empty"]
 
 
