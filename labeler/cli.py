@@ -66,7 +66,13 @@ class _Percentage(click.ParamType[float]):
     type=click.FloatRange(0, 1, min_open=True),
     help="Smallest face looked for first, as a share of the picture's shorter side; smaller costs time.",
 )
-@click.option("--workers", default=0, show_default="one a core", type=click.IntRange(0), help="Worker processes.")
+@click.option(
+    "--workers",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Worker processes; 0 is one for each core that the command may use.",
+)
 @click.option("--dry-run", is_flag=True, help="Print how many files are new, changed, gone and unchanged; do nothing.")
 @click.option("--verify", is_flag=True, help="Read unchanged files too, and tell whose content is not what it was.")
 @click.option("--relabel", is_flag=True, help="Label every file anew.")

@@ -57,7 +57,7 @@ def test_json_gives_the_summary_to_a_scheduler(store: Path, tmp_path: Path, pack
     assert document["table"] == str(tmp_path / "out.parquet")
 
 
-@pytest.mark.parametrize("workers", ["1", "2", "4"])
+@pytest.mark.parametrize("workers", ["0", "1", "2", "4"])
 def test_the_number_of_workers_changes_no_byte(store: Path, tmp_path: Path, pack_folder: Path, workers: str) -> None:
     label(store, tmp_path / "one.parquet", pack_folder)
     label(store, tmp_path / "other.parquet", pack_folder, "--workers", workers)
@@ -285,6 +285,7 @@ def test_help_explains_every_option() -> None:
     assert result.exit_code == 0
     for option in main.params:
         assert option.name in ("store", "help") or getattr(option, "help", None), option.name
+    assert "0 is one for each core" in " ".join(result.stdout.split())
     assert "Example: label-images" in result.stdout
 
 
