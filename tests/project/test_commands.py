@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from audit.verdict import EXIT_CODES
 from labeler import table, taxonomy
 from tests.project.checkout import CHECKOUT
 
@@ -86,6 +87,14 @@ def test_every_column_and_status_of_the_label_table_is_documented() -> None:
     text = documentation()
     names = [*table.schema(taxonomy.FAIRFACE.classes).names, *table.STATUSES]
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_every_exit_code_is_documented() -> None:
+    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Exit codes\n")[2].partition("\n## ")[0]
+    called_wrongly, interrupted = 2, 130
+    codes = {*EXIT_CODES.values(), called_wrongly, interrupted}
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", section, flags=re.MULTILINE)] == sorted(codes)
 
 
 def test_every_make_target_named_in_the_documents_exists() -> None:
