@@ -191,6 +191,8 @@ def describe(summary: Summary) -> str:
         f"{summary.images_per_second:.0f} images per second -> {_visible(summary.table)}"
     )
     lines = [counts]
+    if not summary.files:
+        lines.append("  no image was found; is this the right folder, and is it mounted?")
     changes = {name: count for name, count in asdict(summary.counts).items() if count}
     if set(changes) - {"new"}:
         lines.append("  " + _in_words(changes))

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -49,6 +50,14 @@ def test_the_summary_counts_and_gives_an_example_of_each_status_without_labels(
     assert rest[0].startswith("  corrupt, for example cut.jpg: jpeg: ")
     assert rest[1] == "  unsupported, for example anim.gif: gif images are not supported"
     assert result.stderr == ""
+
+
+def test_a_store_without_any_image_asks_whether_it_is_the_right_one(tmp_path: Path, pack_folder: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "notes.txt").write_text("no image")
+    result = label(tmp_path / "store", tmp_path / "out.parquet", pack_folder)
+    assert "no image was found; is this the right folder, and is it mounted?" in result.stdout
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
 
 
 def test_json_gives_the_summary_to_a_scheduler(store: Path, tmp_path: Path, pack_folder: Path) -> None:
