@@ -61,6 +61,14 @@ def say(lines: Iterable[str], *written: Path | None, aside: bool = False) -> Non
             click.echo(f"-> {shown(str(path))}", err=aside)
 
 
+def asked_purpose() -> str:
+    """Ask what a review is for; where nobody can answer, ask for the option."""
+    try:
+        return str(click.prompt("What are these checks for"))
+    except click.Abort as error:
+        raise LabelerError("--purpose: say what these checks are for; the question was not answered") from error
+
+
 def day(date: datetime | None) -> str | None:
     """Return a time as an audit keeps it: without its hour where that is midnight."""
     return None if date is None else date.isoformat(timespec="minutes").removesuffix("T00:00")
@@ -309,7 +317,7 @@ def review(
             host=host,
             port=port,
             purpose=purpose,
-            ask=lambda: click.prompt("What are these checks for"),
+            ask=asked_purpose,
             browser=not no_browser,
             say=click.echo,
         )

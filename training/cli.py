@@ -55,7 +55,7 @@ def with_torch(module: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise LabelerError(
-            f"{error.name} is not installed; install the extra: pip install 'efrs-labeler[train]'"
+            f"{error.name} is not installed; install the extra, in the checkout: python -m pip install '.[train]'"
         ) from error
 
 

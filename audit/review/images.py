@@ -88,7 +88,7 @@ def inside(root: str, path: str) -> tuple[str, ...]:
     """
     real = os.path.realpath(os.path.join(root, *parts_of(path)))
     if os.path.commonpath([root, real]) != root:
-        raise RefusedError(f"{path!r} is a link that leads out of the store", 404)
+        raise RefusedError(f"{path!r} is a link that leads out of the store; put the file itself in its place", 404)
     return tuple(os.path.relpath(real, root).split(os.sep))
 
 

@@ -8,8 +8,9 @@ import re
 import socket
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,7 @@ def serve(
         raise ReviewError(f"--store {shown(str(store))}: no such folder; name the one that holds the images")
     if host in _EVERYWHERE or re.search(r"[^\w.:-]", host):
         raise ReviewError(f"--host {shown(host)}: name one address of this machine, such as 192.168.1.20")
+    _check_extra()
     root = os.path.realpath(store)
     quiet_decoders()
     with opened(files, labels, answers, root) as (review, known):
@@ -308,6 +310,15 @@ def serve(
         )
         with _listening(host, port) as listener:
             _run(review, pictures, listener, host, browser, say)
+
+
+def _check_extra() -> None:
+    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise ReviewError(
+            f"the page needs {' and '.join(missing)}, which the extra [review] installs, in the checkout: "
+            "python -m pip install '.[review]'"
+        )
 
 
 def _keep_purpose(review: Review, purpose: str | None, ask: Callable[[], str] | None) -> None:
@@ -342,14 +353,10 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 def _run(
     review: Review, pictures: Pictures, listener: socket.socket, host: str, browser: bool, say: Callable[[str], Any]
 ) -> None:
-    try:
-        import uvicorn
+    import uvicorn
 
-        from audit.review.app import Pages
-    except ModuleNotFoundError as error:
-        raise ReviewError(
-            f"the page needs {error.name}, which the extra [review] installs: pip install 'efrs-labeler[review]'"
-        ) from error
+    from audit.review.app import Pages
+
     port = int(listener.getsockname()[1])
     gate = Gate(review.store, addresses(host, port))
     pages = Pages(review, pictures, gate, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
@@ -372,4 +379,6 @@ def _run(
     say(f"Open this address once: {link}")
     if browser:
         webbrowser.open(link)
-    uvicorn.Server(config).run(sockets=[listener])
+    # Once it has shut down, the server raises what Ctrl-C raised; that is how a review is meant to end.
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
