@@ -128,8 +128,9 @@ def sample(
     grow: Path | None = None,
     confidence: float = 0.95,
 ) -> sheet.Sample:
-    """Draw a sample and write its sheet; see `audit.sheet.draw`. A sheet may grow in place."""
+    """Draw a sample and write its sheet; see `audit.sheet.draw`. A sheet may grow in place, but no answer is lost."""
     check_outputs({"--out": out}, (labels,))
+    sheet.check_nothing_lost(out, grow)
     drawn = sheet.draw(labels, n, by=by, seed=seed, rare=rare, no_face=no_face, grow=grow, confidence=confidence)
     result.write_text(out, drawn.text)
     return drawn

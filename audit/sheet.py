@@ -20,7 +20,7 @@ from audit.estimate import FloatArray, IntArray
 from audit.population import Population
 from audit.sampling import Forecast
 from audit.significance import cohen_kappa
-from audit.text import shown
+from audit.text import plural, shown
 from audit.verified import Design
 from labeler.errors import LabelerError, TruthError
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
@@ -36,6 +36,8 @@ HEADER = (
     "pack_digest",
 )
 DESIGN = ("stratum", "seed", "pack_digest")
+FILLED = ("annotator", "note", *COLUMNS.values())
+"""What people fill in."""
 NO_FACE = "no face"
 CANT_TELL = "can't tell"
 EXTRA = (NO_FACE, CANT_TELL)
@@ -202,7 +204,7 @@ def draw(
         for path, h, p in zip(paths, stratum.tolist(), probability.tolist(), strict=True)
     ]
     text = _written(_merged(lines, earlier))
-    sizes = sorted({round(len(rows) * factor) for factor in ROUNDS})
+    sizes = sorted({min(round(len(rows) * factor), len(strata.rows)) for factor in ROUNDS})
     forecasts = {
         attribute: [
             sampling.forecast(population, strata, attribute, size, rare=rare, confidence=confidence) for size in sizes
@@ -212,11 +214,40 @@ def draw(
     return Sample(text, len(rows), len(rows) - len(kept), forecasts)
 
 
+def check_nothing_lost(out: str | os.PathLike[str], grow: str | os.PathLike[str] | None = None) -> None:
+    """Check that a new sheet is written over nothing, over one that is still empty, or over the one that it grows.
+
+    Raises
+    ------
+    SampleError
+        If answers, or a file that is no sheet, would be lost.
+    """
+    name = shown(os.fspath(out))
+    if not os.path.exists(out) or (grow is not None and os.path.exists(grow) and os.path.samefile(out, grow)):
+        return
+    try:
+        lines = _lines(out)
+    except (OSError, ValueError, csv.Error):
+        lines = []
+    if os.path.getsize(out) and not (lines and set(HEADER) <= set(lines[0])):
+        raise SampleError(f"--out {name}: is no sheet and would be lost; name another file, or move it away")
+    answered = len({line["path"] for line in lines if any(line[column] for column in FILLED)})
+    if answered:
+        raise SampleError(
+            f"--out {name}: the answers of {plural(answered, 'image')} would be lost; add to that sheet with --grow "
+            f"{name}, or name another file"
+        )
+
+
+def _lines(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8-sig", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 def _earlier(path: str | os.PathLike[str]) -> list[dict[str, str]]:
     name = shown(os.fspath(path))
     try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            lines = list(csv.DictReader(stream))
+        lines = _lines(path)
     except (OSError, ValueError, csv.Error) as error:
         raise SampleError(f"--grow {name}: cannot be read as CSV; give the sheet that audit-labels sample wrote") from (
             error
@@ -252,9 +283,8 @@ def _merged(lines: list[dict[str, str]], earlier: Sequence[Mapping[str, str]]) -
     answers: dict[str, list[Mapping[str, str]]] = {}
     for line in earlier:
         answers.setdefault(line["path"], []).append(line)
-    kept = ("annotator", "note", *COLUMNS.values())
     return [
-        {**line, **{column: old[column] for column in kept if old}}
+        {**line, **{column: old[column] for column in FILLED if old}}
         for line in lines
         for old in answers.get(line["path"], [{}])
     ]
@@ -284,7 +314,7 @@ def read(files: Sequence[str | os.PathLike[str]], labels: str | os.PathLike[str]
     strata: dict[int, tuple[str, float]] = {}
     paths: dict[int, str] = {}
     for file in files:
-        sheet = truth.open_table(Path(file), DESIGN)
+        sheet = truth.open_table(Path(file), DESIGN, "sheet")
         for column in ("stratum", "inclusion_probability"):
             if column not in sheet.columns:
                 raise TruthError(

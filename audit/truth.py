@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ LABELS = ("age", *COLUMNS.values())
 
 OPTIONAL = ("weight", "inclusion_probability", "annotator", "source", "identity")
 SOURCES = ("self", "annotator", "model")
+MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+DATE = re.compile(rf"\d+-(?:{MONTHS})|(?:{MONTHS})-\d+", re.IGNORECASE)
 OLDEST = 130.0
 """Years; an age above it is a slip, not an age."""
 
@@ -122,8 +125,10 @@ def _clusters(sheet: TextTable) -> IntArray | None:
     return np.where(unknown, len(names) + np.arange(len(indices)), indices)
 
 
-def open_table(path: Path, also: tuple[str, ...] = ()) -> TextTable:
+def open_table(path: Path, also: tuple[str, ...] = (), kind: str = "truth file") -> TextTable:
     """Read the columns of a CSV or Parquet file that a truth file may have, and those named in ``also``, as text.
+
+    Errors call it by its ``kind``.
 
     Raises
     ------
@@ -132,7 +137,7 @@ def open_table(path: Path, also: tuple[str, ...] = ()) -> TextTable:
     """
     name = shown(str(path))
     if not path.is_file():
-        wrong = "is a folder, not a truth file" if path.is_dir() else "no such truth file"
+        wrong = f"is a folder, not a {kind}" if path.is_dir() else f"no such {kind}"
         raise TruthError(f"{name}: {wrong}; give a CSV or Parquet file with the column path")
     try:
         with path.open("rb") as stream:
@@ -231,8 +236,7 @@ def class_column(sheet: TextTable, column: str, classes: tuple[str, ...]) -> Int
 
 
 def _spreadsheet(value: str) -> str:
-    month = any(part.isalpha() and len(part) == 3 for part in value.split("-"))
-    return " (a spreadsheet seems to have made a date of a range)" if month else ""
+    return " (a spreadsheet seems to have made a date of a range)" if DATE.fullmatch(value) else ""
 
 
 def number_column(sheet: TextTable, column: str, wanted: str, low: float, high: float) -> FloatArray:

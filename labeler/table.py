@@ -177,9 +177,7 @@ def read_info(path: str | os.PathLike[str]) -> TableInfo:
     try:
         arrow_schema = pq.read_schema(name)
     except (pa.ArrowException, OSError) as error:
-        raise TableError(
-            f"{name}: not a readable Parquet file ({_first_line(error)}); write it anew with label-images --relabel"
-        ) from error
+        raise TableError(f"{name}: not a readable Parquet file ({_first_line(error)}); {_remedy(name)}") from error
     metadata = arrow_schema.metadata or {}
     try:
         version = _stated_version(metadata)
@@ -194,6 +192,18 @@ def read_info(path: str | os.PathLike[str]) -> TableInfo:
     if missing:
         raise TableError(f"{name}: the column {missing[0]} is missing; write the table anew with label-images")
     return info
+
+
+def _remedy(name: str) -> str:
+    """Say what to do about a file that cannot be read as Parquet: other words where it never was Parquet."""
+    try:
+        with open(name, "rb") as file:
+            start = file.read(4)
+    except OSError:
+        start = b""
+    if start in (_MAGIC, b""):
+        return "write it anew with label-images --relabel"
+    return "name the Parquet file that label-images wrote"
 
 
 def read(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> LabelTable:

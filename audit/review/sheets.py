@@ -130,7 +130,7 @@ def open_sheets(files: Sequence[str | os.PathLike[str]]) -> list[TextTable]:
     ReviewError, TruthError
         If one cannot be read or is no sheet of ``audit-labels sample``.
     """
-    tables = [truth.open_table(Path(file), (*DESIGN, "note")) for file in files]
+    tables = [truth.open_table(Path(file), (*DESIGN, "note"), "sheet") for file in files]
     for table in tables:
         missing = [column for column in (*DESIGN, "inclusion_probability") if column not in table.columns]
         if missing:

@@ -47,11 +47,12 @@ def test_options_reach_the_document(made: Made, tmp_path: Path) -> None:
         (["{labels}"], "nothing to write"),
         (["{folder}/nowhere.parquet", "--out", "{folder}/a.html"], "no such label table"),
         (["{folder}", "--out", "{folder}/a.html"], "is a folder"),
-        (["{truth}", "--out", "{folder}/a.html"], "not a readable Parquet file"),
+        (["{truth}", "--out", "{folder}/a.html"], "name the Parquet file that label-images wrote"),
         (["{labels}", "--out", "{folder}/none/a.html"], "does not exist"),
         (["{labels}", "--out", "{labels}"], "is another file of this call"),
         (["{labels}", "--out", "{folder}/a", "--json", "{folder}/a"], "is another file of this call"),
         (["{labels}", "--out", "{folder}/a.html", "--truth", "{folder}/nowhere.csv"], "no such truth file"),
+        (["{labels}", "--out", "{folder}/a.html", "--checked", "{folder}/nowhere.csv"], "no such sheet"),
     ],
 )
 def test_a_bad_call_is_one_line_and_exit_code_2(arguments: list[str], message: str, made: Made, tmp_path: Path) -> None:

@@ -64,6 +64,28 @@ def test_a_sheet_that_grew_holds_the_earlier_one_with_its_answers(made: Made, fi
     assert (1 / after["inclusion_probability"]).sum() == pytest.approx(600)
 
 
+def test_a_new_sheet_takes_the_place_of_no_answer(made: Made, tmp_path: Path) -> None:
+    path, other = tmp_path / "sheet.csv", tmp_path / "notes.csv"
+    for seed in (0, 1):
+        assert call("sample", made.labels, "--n", 150, "--out", path, "--seed", seed).exit_code == 0
+    before = fill(path, made).read_text()
+    refused = call("sample", made.labels, "--n", 150, "--out", path)
+    assert refused.exit_code == 2
+    assert f"the answers of 150 images would be lost; add to that sheet with --grow {path}" in refused.output
+    other.write_text("path,of mine\n")
+    lost = call("sample", made.labels, "--n", 150, "--out", other, "--grow", path)
+    assert (lost.exit_code, "is no sheet and would be lost" in lost.output) == (2, True)
+    assert (path.read_text(), other.read_text()) == (before, "path,of mine\n")
+    assert call("sample", made.labels, "--n", 20, "--out", path, "--grow", path).exit_code == 0
+    assert len(pd.read_csv(path)) == 170
+
+
+def test_a_small_store_gets_each_size_of_a_sample_once(made: Made, tmp_path: Path) -> None:
+    printed = call("sample", made.labels, "--n", 250, "--out", tmp_path / "sheet.csv").output
+    sizes = [int(line.split("->")[0]) for line in printed.splitlines() if " -> ±" in line]
+    assert sizes == [250, 375, 500, 600] * len(ATTRIBUTES)
+
+
 def test_verified_shares_hold_the_truth_and_carry_the_verdict(made: Made, filled: Path, tmp_path: Path) -> None:
     out = tmp_path / "audit.json"
     done = call("report", made.labels, "--checked", filled, "--json", out, "--margin", "0.01")

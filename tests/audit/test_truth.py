@@ -75,6 +75,7 @@ def test_an_inclusion_probability_becomes_a_weight(tmp_path: Path) -> None:
 BAD = {
     "unknown class": ("path,gender\na.jpg,male\nd/e.jpg,woman\n", r"truth\.csv, row 3: gender 'woman'.*male, female"),
     "spreadsheet date": ("path,age_group\na.jpg,03-Sep\n", r"row 2: age_group '03-Sep'.*spreadsheet"),
+    "no spreadsheet date": ("path,gender\na.jpg,Man\n", r"gender 'Man' is not a class of the label table; write"),
     "spreadsheet date in years": ("path,age\na.jpg,03-Sep\n", r"row 2: age '03-Sep' is not an age.*spreadsheet"),
     "spaces around a class": ("path,gender\na.jpg, male\n", "row 2: gender ' male'"),
     "negative age": ("path,age\na.jpg,-1\n", "row 2: age '-1' is not an age"),

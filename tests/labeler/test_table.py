@@ -254,7 +254,7 @@ def test_what_is_no_label_table_is_refused_by_name(tmp_path: Path) -> None:
         "missing": "no such label table",
         ".": "is a folder",
         "pipe": "no regular file",
-        "text": "not a readable Parquet file",
+        "text": "not a readable Parquet file .*; name the Parquet file that label-images wrote",
         "empty": "not a readable Parquet file",
         "parquet": "no label table",
         "version": "no label table",
