@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 from scipy import optimize, sparse
@@ -17,7 +18,7 @@ from audit import graded, sheet, targets
 from audit import population as populations
 from audit.estimate import FloatArray, IntArray, kish, resample, wilson
 from audit.population import OK, Population
-from audit.text import count, plural, shown
+from audit.text import FORMULA, count, plural, shown
 from labeler.errors import LabelerError
 from labeler.table import check_output
 from labeler.taxonomy import ATTRIBUTES
@@ -439,6 +440,8 @@ def write(plan: Plan, labels: str | os.PathLike[str], out: str | os.PathLike[str
     table = table.append_column("weight", pa.array(plan.weights[rows]))
     temporary = target.with_name(f".{target.name}.tmp")
     if target.suffix == ".csv":
+        paths = pc.replace_substring_regex(table.column("path"), f"^({FORMULA})", r"./\1")
+        table = table.set_column(table.schema.get_field_index("path"), "path", paths)
         pcsv.write_csv(table, temporary)
     else:
         pq.write_table(table, temporary, compression="zstd")

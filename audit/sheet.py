@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -20,7 +20,7 @@ from audit.estimate import FloatArray, IntArray
 from audit.population import Population
 from audit.sampling import Forecast
 from audit.significance import cohen_kappa
-from audit.text import plural, shown
+from audit.text import cell, of_cell, plural, shown
 from audit.verified import Design
 from labeler.errors import LabelerError, TruthError
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
@@ -203,7 +203,7 @@ def draw(
         }
         for path, h, p in zip(paths, stratum.tolist(), probability.tolist(), strict=True)
     ]
-    text = _written(_merged(lines, earlier))
+    text = written(_merged(lines, earlier))
     sizes = sorted({min(round(len(rows) * factor), len(strata.rows)) for factor in ROUNDS})
     forecasts = {
         attribute: [
@@ -241,7 +241,7 @@ def check_nothing_lost(out: str | os.PathLike[str], grow: str | os.PathLike[str]
 
 def _lines(path: str | os.PathLike[str]) -> list[dict[str, str]]:
     with open(path, encoding="utf-8-sig", newline="") as stream:
-        return list(csv.DictReader(stream))
+        return [{**line, "path": of_cell(line.get("path") or "")} for line in csv.DictReader(stream)]
 
 
 def _earlier(path: str | os.PathLike[str]) -> list[dict[str, str]]:
@@ -290,11 +290,12 @@ def _merged(lines: list[dict[str, str]], earlier: Sequence[Mapping[str, str]]) -
     ]
 
 
-def _written(lines: Sequence[Mapping[str, Any]]) -> str:
+def written(lines: Iterable[Mapping[str, Any]]) -> str:
+    """Return lines, each by the names of `HEADER`, as the CSV text of a sheet."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, HEADER, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({**line, "path": cell(line["path"])} for line in lines)
     return stream.getvalue()
 
 

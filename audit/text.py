@@ -2,6 +2,33 @@
 
 from __future__ import annotations
 
+import re
+
+FORMULA = r"[=+\-@\t\r]"
+"""What a spreadsheet takes for the beginning of a formula."""
+
+
+def cell(path: str) -> str:
+    """Return a relative path as a cell of a CSV file, which no spreadsheet takes for a formula: the same file's name.
+
+    Examples
+    --------
+    >>> cell("=1+1.jpg"), cell("a=1.jpg")
+    ('./=1+1.jpg', 'a=1.jpg')
+    """
+    return f"./{path}" if re.match(FORMULA, path) else path
+
+
+def of_cell(text: str) -> str:
+    """Return the path that `cell` wrote.
+
+    Examples
+    --------
+    >>> of_cell("./=1+1.jpg"), of_cell("./a.jpg")
+    ('=1+1.jpg', './a.jpg')
+    """
+    return text[2:] if re.match(rf"\./{FORMULA}", text) else text
+
 
 def shown(text: str) -> str:
     r"""Return a name on one line, with every character that has no shape of its own written as an escape.

@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
 from audit.estimate import FloatArray, IntArray
-from audit.text import shown
+from audit.text import FORMULA, shown
 from labeler.errors import TruthError
 from labeler.taxonomy import COLUMNS, group_of_age
 
@@ -156,7 +157,9 @@ def open_table(path: Path, also: tuple[str, ...] = (), kind: str = "truth file")
         raise TruthError(f"{name}: no label column; add at least one of {', '.join(LABELS)}")
     if table.num_rows == 0:
         raise TruthError(f"{name}: holds no rows; add the images whose labels are known")
-    return TextTable(path, {column: _text(table.column(column)) for column in wanted}, 1 if parquet else 2)
+    columns = {column: _text(table.column(column)) for column in wanted}
+    columns["path"] = pc.replace_substring_regex(columns["path"], rf"^\./({FORMULA})", r"\1")
+    return TextTable(path, columns, 1 if parquet else 2)
 
 
 def _read_csv(path: Path) -> pa.Table:

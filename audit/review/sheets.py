@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit import truth
+from audit import sheet, truth
 from audit.review.errors import RefusedError, ReviewError
 from audit.review.images import inside
-from audit.sheet import ADJUDICATED, DESIGN, EXTRA, HEADER
+from audit.sheet import ADJUDICATED, DESIGN, EXTRA
 from audit.text import shown
 from audit.truth import TextTable
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
@@ -213,13 +211,16 @@ def _lines(table: TextTable, classes: Mapping[str, tuple[str, ...]]) -> Iterable
 
 def written(lines: Iterable[Line]) -> str:
     """Return lines as the CSV text of a sheet."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, HEADER, restval="", lineterminator="\n")
-    writer.writeheader()
-    for line in lines:
-        labels = {COLUMNS[name]: value or "" for name, value in line.labels.items()}
-        writer.writerow({"path": line.path, **line.design, **labels, "annotator": line.annotator, "note": line.note})
-    return stream.getvalue()
+    return sheet.written(
+        {
+            "path": line.path,
+            **line.design,
+            **{COLUMNS[name]: value or "" for name, value in line.labels.items()},
+            "annotator": line.annotator,
+            "note": line.note,
+        }
+        for line in lines
+    )
 
 
 def cut(sheets: Sheets, people: Sequence[str], overlap: int) -> list[list[Line]]:

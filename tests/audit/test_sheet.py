@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -14,7 +16,7 @@ from audit import population, sheet
 from audit.cli import main
 from labeler.errors import LabelerError
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
-from tests.audit.tables import Made
+from tests.audit.tables import Made, make
 
 
 def call(*arguments: object) -> Result:
@@ -84,6 +86,27 @@ def test_a_small_store_gets_each_size_of_a_sample_once(made: Made, tmp_path: Pat
     printed = call("sample", made.labels, "--n", 250, "--out", tmp_path / "sheet.csv").output
     sizes = [int(line.split("->")[0]) for line in printed.splitlines() if " -> ±" in line]
     assert sizes == [250, 375, 500, 600] * len(ATTRIBUTES)
+
+
+def test_no_path_is_a_formula_to_a_spreadsheet(tmp_path: Path) -> None:
+    names = ["=cmd|' /C calc'!A0.jpg", "+1.jpg", "-1.jpg", "@sum.jpg", "\t=1.jpg", "a=1.jpg"]
+    made = make(tmp_path, n=600)
+    table = pq.read_table(made.labels)
+    paths = pa.array([*names, *table.column("path").to_pylist()[len(names) :]])
+    pq.write_table(table.set_column(table.schema.get_field_index("path"), "path", paths), made.labels)
+    path = tmp_path / "sheet.csv"
+    assert call("sample", made.labels, "--n", 600, "--out", path).exit_code == 0
+    written = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert not written["path"].str.match(r"[=+\-@\t\r]").any()
+    assert written["path"].str.startswith("./").sum() == 5
+    before = set(written["path"])
+    written.assign(gender="male").to_csv(path, index=False)
+    assert call("sample", made.labels, "--n", 1, "--grow", path, "--out", path).exit_code == 0
+    assert set(pd.read_csv(path, dtype=str)["path"]) == before
+    checked = sheet.read([path], made.labels, population.read(made.labels))
+    assert len(checked.rows) == 600
+    assert call("plan", made.labels, "--attribute", "gender", "--out", tmp_path / "plan.csv").exit_code == 0
+    assert set(pd.read_csv(tmp_path / "plan.csv")["path"]) == before
 
 
 def test_verified_shares_hold_the_truth_and_carry_the_verdict(made: Made, filled: Path, tmp_path: Path) -> None:
