@@ -83,9 +83,12 @@ def _basis_sentence(document: Mapping[str, Any]) -> str:
 def _grade_sentence(document: Mapping[str, Any]) -> str:
     grades = {record["grade"] for record in document["shares"]}
     parts = []
-    if "verified" in grades:
+    guessed = [wording.GROUPINGS[attribute] for attribute in findings.unchecked(document)]
+    if len(guessed) < len(wording.ATTRIBUTES):
+        rest = f", but for {findings.listed(guessed)}" if guessed else ""
         parts.append(
-            "The charts show verified shares: a random sample of this store, checked by people, corrects the labels."
+            f"The charts show verified shares{rest}: a random sample of this store, checked by people, corrects the "
+            "labels."
         )
     if "model" in grades:
         parts.append(

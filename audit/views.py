@@ -17,12 +17,11 @@ View = dict[str, Any]
 def verdict(document: Record) -> View:
     """Return the card on top: the verdict, which groups are short, how sure that is, what to do next."""
     words, command = findings.next_step(document)
-    verified = document["verdict"]["basis"] == "verified"
     return {
         "title": findings.title(document),
         "headline": findings.headline(document),
         "meaning": findings.verdict_sentence(document),
-        "short_title": "Which groups are short" if verified else "Which groups look short",
+        "short_title": "Which groups look short" if findings.unchecked(document) else "Which groups are short",
         "groups": [_short_groups(document, attribute, name) for attribute, name in ATTRIBUTES.items()],
         "sure": findings.how_sure(document),
         "next": words,

@@ -189,9 +189,16 @@ def test_a_strata_without_answers_leaves_the_share_undefined(made: Made, filled:
     rows = pd.read_csv(filled, keep_default_na=False)
     rows.loc[rows["stratum"] == rows["stratum"].iloc[0], "gender"] = ""
     rows.to_csv(filled, index=False)
-    out = tmp_path / "audit.json"
-    done = call("report", made.labels, "--checked", filled, "--json", out, "--margin", "0.9", "--markdown", "-")
+    out, page = tmp_path / "audit.json", tmp_path / "page.html"
+    written = ("--json", out, "--out", page, "--markdown", "-")
+    done = call("report", made.labels, "--checked", filled, "--margin", "0.9", *written)
     assert done.exit_code == 3
+    for words in (
+        "Which groups look short",
+        "what is said of gender is a classifier’s guess",
+        "shares, but for gender:",
+    ):
+        assert words in page.read_text()
     document = json.loads(out.read_text())
     shares = [r for r in document["shares"] if r["grade"] == "verified"]
     assert {r["status"] for r in shares if r["attribute"] == "gender"} == {"undefined"}
