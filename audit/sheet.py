@@ -292,10 +292,15 @@ def _merged(lines: list[dict[str, str]], earlier: Sequence[Mapping[str, str]]) -
 
 def written(lines: Iterable[Mapping[str, Any]]) -> str:
     """Return lines, each by the names of `HEADER`, as the CSV text of a sheet."""
+    rows = [{**line, "path": cell(line["path"])} for line in lines]
+    # Of its own accord the writer leaves a carriage return unquoted, and no reader takes that for part of a name.
+    returns = any("\r" in str(value) for row in rows for value in row.values())
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, HEADER, restval="", lineterminator="\n")
+    writer = csv.DictWriter(
+        stream, HEADER, restval="", lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+    )
     writer.writeheader()
-    writer.writerows({**line, "path": cell(line["path"])} for line in lines)
+    writer.writerows(rows)
     return stream.getvalue()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-FORMULA = r"[=+\-@\t\r]"
+FORMULA = r"[=+\-@\t\r\n]"
 """What a spreadsheet takes for the beginning of a formula."""
 
 

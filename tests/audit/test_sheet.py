@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def test_a_small_store_gets_each_size_of_a_sample_once(made: Made, tmp_path: Pat
 
 
 def test_no_path_is_a_formula_to_a_spreadsheet(tmp_path: Path) -> None:
-    names = ["=cmd|' /C calc'!A0.jpg", "+1.jpg", "-1.jpg", "@sum.jpg", "\t=1.jpg", "a=1.jpg"]
+    names = ["=cmd|' /C calc'!A0.jpg", "+1.jpg", "-1.jpg", "@sum.jpg", "\t=1.jpg", "a=1.jpg", "a\rb.jpg"]
     made = make(tmp_path, n=600)
     table = pq.read_table(made.labels)
     paths = pa.array([*names, *table.column("path").to_pylist()[len(names) :]])
@@ -100,7 +101,7 @@ def test_no_path_is_a_formula_to_a_spreadsheet(tmp_path: Path) -> None:
     assert not written["path"].str.match(r"[=+\-@\t\r]").any()
     assert written["path"].str.startswith("./").sum() == 5
     before = set(written["path"])
-    written.assign(gender="male").to_csv(path, index=False)
+    written.assign(gender="male").to_csv(path, index=False, quoting=csv.QUOTE_ALL)
     assert call("sample", made.labels, "--n", 1, "--grow", path, "--out", path).exit_code == 0
     assert set(pd.read_csv(path, dtype=str)["path"]) == before
     checked = sheet.read([path], made.labels, population.read(made.labels))
