@@ -57,6 +57,8 @@ class Images:
         True and predicted age.
     weights, clusters : array or None
         As `audit.performance.measure` takes them.
+    answered : mapping of str to array, optional
+        Weights of each attribute instead, where not every image has a label of each.
     """
 
     basis: str
@@ -68,6 +70,12 @@ class Images:
     years: FloatArray | None = None
     weights: FloatArray | None = None
     clusters: IntArray | None = None
+    answered: Mapping[str, FloatArray] | None = None
+
+    def weights_of(self, attribute: str, kept: BoolArray) -> FloatArray | None:
+        """Return the weights of some images, as they count for an attribute; None where all count alike."""
+        weights = self.weights if self.answered is None else self.answered[attribute]
+        return None if weights is None else weights[kept]
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,7 @@ def of_sample(population: Population, sample: Sample) -> Images:
         true=true,
         predicted={name: population.codes[name][checked.rows[kept]].astype(np.int64) for name in ATTRIBUTES},
         probabilities={name: sample.probabilities[name][kept] for name in ATTRIBUTES},
-        weights=checked.design.weights[kept],
+        answered={name: checked.weights(name)[kept] for name in ATTRIBUTES},
     )
 
 
@@ -225,9 +233,6 @@ class Records:
     def _known(self, attribute: str, group: Group) -> BoolArray:
         return np.asarray(group.members & (self.images.true[attribute] >= 0))
 
-    def _part(self, values: FloatArray | None, kept: BoolArray) -> FloatArray | None:
-        return None if values is None else values[kept]
-
     def _group(self, attribute: str, group: Group, only: tuple[str, ...] = ()) -> None:
         images, settings = self.images, self.settings
         kept = self._known(attribute, group)
@@ -240,14 +245,14 @@ class Records:
             confidence=settings.confidence,
             replicates=settings.replicates,
             seed=settings.seed,
-            weights=self._part(images.weights, kept),
+            weights=images.weights_of(attribute, kept),
             clusters=None if images.clusters is None else images.clusters[kept],
         )
         if attribute == "age" and images.true_years is not None and images.years is not None and not only:
             aged = group.members & ~np.isnan(images.true_years)
             errors = images.years[aged] - images.true_years[aged]
             measured |= performance.measure_years(
-                errors, settings.min_cell, settings.confidence, self._part(images.weights, aged)
+                errors, settings.min_cell, settings.confidence, images.weights_of(attribute, aged)
             )
         for metric, estimate in measured.items():
             if only and metric not in only:
@@ -329,7 +334,7 @@ class Records:
             images.true[attribute][kept],
             images.predicted[attribute][kept],
             len(images.classes[attribute]),
-            self._part(images.weights, kept),
+            images.weights_of(attribute, kept),
         )
 
     def _by_class(self, attribute: str) -> None:
@@ -398,7 +403,7 @@ class Records:
         right = images.predicted[attribute][kept] == images.true[attribute][kept]
         counts = self._bins(attribute, kept)
         hits, whole, mass = performance.reliability(
-            images.probabilities[attribute][kept], right, self._part(images.weights, kept)
+            images.probabilities[attribute][kept], right, images.weights_of(attribute, kept)
         )
         scale = self._tally(attribute, kept).n_eff / max(float(whole.sum()), 1e-300)
         for b in np.flatnonzero((counts > 0) & (whole > 0)).tolist():

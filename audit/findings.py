@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from audit.sheet import CANT_TELL, NO_FACE
 from audit.text import count, decimal, percent, plural, shown
 from audit.wording import ATTRIBUTES, GROUPINGS, NAMES, VERDICTS, confidence, interval, label
 
@@ -42,8 +43,17 @@ def shortfalls(document: Record, attribute: str) -> list[tuple[Record, Record | 
     """Return the short classes of an attribute with what the plan says of each, the one that lacks most first."""
     best = best_grade([record for record in document["shares"] if record["attribute"] == attribute])
     planned = {record["class"]: record for record in document["plan"] if record["attribute"] == attribute}
-    short = [(record, planned.get(record["class"])) for record in best if standing(record) == "short"]
+    short = [(record, planned.get(record["class"])) for record in best if _clearly_short(record, best)]
     return sorted(short, key=lambda pair: (-_needed(pair[1]), pair[0]["value"] - pair[0]["target"]))
+
+
+def _clearly_short(record: Record, best: Sequence[Record]) -> bool:
+    """Return whether a class is short among the faces, even if all that people could not tell were of it."""
+    if standing(record) != "short":
+        return False
+    others = {other["class"]: other["value"] or 0.0 for other in best if other["target"] is None}
+    faces = 1 - others.get(NO_FACE, 0.0)
+    return bool(record["high"] + others.get(CANT_TELL, 0.0) < record["target"] * faces)
 
 
 def _needed(planned: Record | None) -> int:
@@ -137,9 +147,10 @@ def headline(document: Record) -> str:
     """Say in one sentence what matters most: the class that is least of what is wanted, or that none is short."""
     if document["store"]["labelled"] == 0:
         return "No face was labelled, so nothing can be said of any group."
-    short = [pair for attribute in ATTRIBUTES for pair in shortfalls(document, attribute)[:1]]
+    judged = document["options"]["judged"]
+    short = [pair for attribute in judged for pair in shortfalls(document, attribute)[:1]]
     sentence = "No group shown is clearly below its target."
-    checked = not unchecked(document)
+    checked = not set(unchecked(document)) & set(judged)
     if short:
         pair = min(short, key=_least_of_wanted)
         sentence, checked = short_sentence(*pair), pair[0]["grade"] == "verified"
@@ -231,7 +242,7 @@ def next_step(document: Record) -> tuple[str, str]:
         return "Check more images: that narrows the ranges.", (
             "audit-labels sample labels.parquet --n IMAGES --grow sheet.csv --out sheet.csv"
         )
-    if any(shortfalls(document, attribute) for attribute in ATTRIBUTES):
+    if result == "fail" or any(shortfalls(document, attribute) for attribute in document["options"]["judged"]):
         return "Collect what is missing, or choose and weight images so that the shares become as wanted.", (
             "audit-labels plan labels.parquet --checked sheet.csv --out plan.parquet"
         )

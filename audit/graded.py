@@ -48,7 +48,7 @@ class Sample:
             size = len(population.classes[name])
             found[name] = np.zeros((len(checked.rows), size))
             column = rows.column(f"{name}_probabilities").combine_chunks()
-            found[name][labelled] = populations.matrix(column, size)
+            found[name][labelled] = populations.normalised(populations.matrix(column, size))
         return cls(checked, found, labelled)
 
 
@@ -186,7 +186,7 @@ def precision(population: Population, checked: Checked, attribute: str) -> Float
     predicted = population.codes[attribute][checked.rows]
     given: IntArray = checked.codes[attribute]
     size = len(population.classes[attribute])
-    weights = np.where(given >= 0, checked.design.weights, 0.0)
+    weights = checked.weights(attribute)
     total = np.array([weights[predicted == k].sum() for k in range(size)])
     right = np.array([weights[(predicted == k) & (given == k)].sum() for k in range(size)])
     return np.asarray(np.divide(right, total, out=np.full(size, np.nan), where=total > 0))

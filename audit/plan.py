@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,9 @@ from labeler.table import check_output
 from labeler.taxonomy import ATTRIBUTES
 
 RAKING_STEPS = 500
+NEARLY_ONE = 0.999
+"""Images that a kept class may be off its share where no subset has just these."""
+
 RESAMPLES = 1000
 """Of the shares, for the range of what to collect."""
 
@@ -169,10 +172,10 @@ def collect(
 
 
 def keep(counts: IntArray, targets_of: tuple[tuple[float, ...] | None, ...]) -> IntArray:
-    """Return how many images of each cell to keep: the largest subset that has exactly the target margins.
+    """Return how many images of each cell to keep: the largest subset that has the target margins.
 
-    An integer programme: maximise the images kept; for each attribute with a target the kept of class k are the
-    nearest whole numbers to its share of them: where shares are ratios of whole numbers, exactly so.
+    An integer programme: maximise the images kept; for each attribute with a target the kept of class k are exactly its
+    share of them. Where no subset has just these shares, the kept of each class are less than one image off them.
 
     Parameters
     ----------
@@ -184,23 +187,40 @@ def keep(counts: IntArray, targets_of: tuple[tuple[float, ...] | None, ...]) -> 
     Raises
     ------
     PlanError
-        If only the empty subset has these margins.
+        If a wanted class has no image, or only the empty subset has these margins.
 
     Examples
     --------
     >>> keep(np.array([30, 10]), ((0.5, 0.5),)).tolist()
     [10, 10]
+    >>> keep(np.array([171, 178]), ((0.489, 0.511),)).tolist()
+    [171, 178]
     """
+    for axis, target in enumerate(targets_of):
+        others = tuple(other for other in range(counts.ndim) if other != axis)
+        if target is not None and ((counts.sum(axis=others) == 0) & (np.asarray(target) > 0)).any():
+            raise PlanError(
+                "no subset of this store has the target shares: a wanted class has no image; collect some first"
+            )
+    exact = [None if target is None else _ratios(target) for target in targets_of]
+    near = [None if target is None else [(share, 1.0) for share in target] for target in targets_of]
+    for ratios_of, slack in ((exact, 0.0), (near, NEARLY_ONE)):
+        kept = _largest(counts, ratios_of, slack)
+        if kept.sum():
+            return kept
+    raise PlanError("no subset of this store has all the target shares at once; give a target for fewer attributes")
+
+
+def _largest(counts: IntArray, ratios_of: Sequence[Sequence[tuple[float, float]] | None], slack: float) -> IntArray:
+    """Return the largest subset in which ``bottom · kept_k − top · kept`` is at most the slack, either way."""
     cells = counts.size
     index = np.arange(cells).reshape(counts.shape)
     rows, columns, values = [], [], []
     line = 0
-    for axis, target in enumerate(targets_of):
-        if target is None:
-            continue
-        for k, (top, bottom) in enumerate(_ratios(target)):
+    for axis, ratios in enumerate(ratios_of):
+        for k, (top, bottom) in enumerate(ratios or ()):
             members = np.take(index, k, axis=axis).ravel()
-            # bottom · kept_k − top · kept = 0, in whole numbers so that rounding cannot creep in.
+            # In whole numbers where they are exact, so that rounding cannot creep in.
             coefficients = np.full(cells, -float(top))
             coefficients[members] += bottom
             used = np.flatnonzero(coefficients)
@@ -211,16 +231,12 @@ def keep(counts: IntArray, targets_of: tuple[tuple[float, ...] | None, ...]) -> 
     matrix = sparse.csr_array((values, (rows, columns)), shape=(line, cells))
     found = optimize.milp(
         -np.ones(cells),
-        constraints=optimize.LinearConstraint(matrix, 0, 0),
+        constraints=optimize.LinearConstraint(matrix, -slack, slack),
         integrality=np.ones(cells, dtype=np.int64),
         bounds=optimize.Bounds(0, counts.ravel().astype(np.float64)),
         options={"time_limit": 60.0},
     )
     kept = np.zeros(cells) if found.x is None else np.rint(found.x)
-    if kept.sum() == 0:
-        raise PlanError(
-            "no subset of this store has the target shares: a wanted class has no image; collect some first"
-        )
     return kept.astype(np.int64).reshape(counts.shape)
 
 
@@ -368,6 +384,9 @@ def make(
     kept, weights = np.zeros(counts.shape, dtype=np.int64), np.zeros(counts.shape)
     try:
         kept = keep(counts, margins)
+    except PlanError as error:
+        problems.append(str(error))
+    try:
         weights = rake(counts, margins)
     except PlanError as error:
         problems.append(str(error))

@@ -169,9 +169,9 @@ class _Reader:
             if self.confidence:
                 self.confidence[name][part.start + labelled] = top
                 self.uncertainty[name][part.start + labelled] = (values * (1 - values)).sum(axis=1)
-        first, *others = (found[name] for name in ATTRIBUTES)
+        first, *others = (normalised(found[name]) for name in ATTRIBUTES)
         product = np.einsum("ij,ik->ijk", *others).reshape(len(first), -1)
-        self.sums += (first.T @ product).astype(np.float64).reshape(self.sums.shape)
+        self.sums += (first.T @ product).reshape(self.sums.shape)
         self._keep(found, batch, labelled)
 
     def _keep(self, found: Mapping[str, Single], batch: pa.RecordBatch, labelled: IntArray) -> None:
@@ -353,6 +353,12 @@ def matrix(column: Any, classes: int) -> Single:
     """
     values: Single = column.flatten().to_numpy(zero_copy_only=False)
     return values.reshape(-1, classes)
+
+
+def normalised(probabilities: Single) -> FloatArray:
+    """Return rows of probabilities, shape (n, K), that add to 1 as exactly as float64 can say it."""
+    exact = probabilities.astype(np.float64)
+    return np.asarray(exact / np.maximum(exact.sum(axis=1, keepdims=True), 1e-300))
 
 
 def _parquet(name: str) -> pq.ParquetFile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -143,7 +144,7 @@ def audit_files(
         If one of them cannot be read.
     """
     options = options or Options()
-    population = populations.read(labels, certainty=False)
+    population = populations.read(labels, certainty=bool(checked))
     sources = {"labels": _source(Path(labels))}
     target = targets.read(options.target, population.classes)
     if options.target != UNIFORM:
@@ -195,6 +196,7 @@ class _Audit:
                 chosen: graded.verified(population, evidence.sample, chosen, options.confidence) for chosen in names
             }
         self.verified = {chosen: found for chosen, found in self.answered.items() if not found.unknown}
+        self.few = {chosen: self._few(found) for chosen, found in self.answered.items()}
         self.modelled = {}
         if evidence.evaluation is not None and self.labelled:
             self.modelled = {
@@ -203,6 +205,12 @@ class _Audit:
                 if evidence.evaluation.classes[name] == population.classes[name]
                 and (evidence.evaluation.truth[name] >= 0).any()
             }
+
+    def _few(self, found: graded.VerifiedShares) -> BoolArray:
+        """Return which verified shares are withheld: of few images, or such as would give these away."""
+        images = int(found.design.sizes.sum())
+        counts = [math.ceil(round((estimate.value or 0.0) * images, 6)) for estimate in found.estimates]
+        return protect(np.array(counts, np.int64), self.options.min_cell)[(0,)]
 
     def document(self, sources: Mapping[str, Mapping[str, str]]) -> Document:
         decision = self._verdict()
@@ -352,8 +360,8 @@ class _Audit:
         for k, estimate in enumerate(found.estimates):
             if k >= cells and seen[k] == 0 and not found.mean[k]:
                 continue
-            if estimate.value is not None and 0 < estimate.value * population < self.options.min_cell:
-                estimate = self._hidden(0)
+            if self.few[names][k]:
+                estimate = self._hidden(round(estimate.value * population, 6) if estimate.value else 0)
             wanted = self.target.shares[names[0]][k] if len(names) == 1 and k < cells else None
             yield {
                 "attribute": TIMES.join(names),
@@ -395,6 +403,8 @@ class _Audit:
 
     def _verified_balance(self, name: str) -> Iterator[Document]:
         found, wanted = self.verified[(name,)], np.asarray(self.target.shares[name])
+        if self.few[(name,)].any():
+            return
         shares, draws = found.shares(), found.resampled(self.options.replicates, self.options.seed)
         for statistic in balance.STATISTICS:
             gap = balance.of_shares(statistic, shares, draws, wanted, len(found.answers), self.options.confidence)
@@ -417,6 +427,9 @@ class _Audit:
         else:
             joint, draws, n, grade = self._best_joint(pair)
             estimate = association.cramers_v(joint, draws, n, options.confidence)
+            if self._hidden_pair(pair, grade).any():
+                # With the margins a single number of the whole table leaves few tables that fit.
+                estimate = Estimate(None, None, None, None, None, "suppressed", agreement.COMPLEMENTARY)
             chance = association.chance_v(counts, options.replicates, options.seed) if grade == "raw" else None
         return self._balance_record(TIMES.join(pair), "cramers_v", grade, estimate, chance)
 
@@ -429,12 +442,21 @@ class _Audit:
         draws = association.resampled_shares(counts, options.replicates, options.seed)
         return counts / self.labelled, draws, self.labelled, "raw"
 
+    def _hidden_pair(self, pair: tuple[str, ...], grade: str) -> BoolArray:
+        """Return which cells of a pair are withheld in a grade, shape (cells,)."""
+        hidden = self.withheld[self._axes(pair)].ravel()
+        if grade != "verified":
+            return hidden
+        margins = [self.few[(name,)][: len(self.population.classes[name])] for name in pair]
+        lines = np.logical_or.outer(*margins).ravel()
+        return np.asarray(hidden | lines | self.few[pair][: hidden.size])
+
     def _association(self) -> Iterator[Document]:
         if self.labelled == 0:
             return
         for pair in combinations(ATTRIBUTES, 2):
             joint, draws, n, grade = self._best_joint(pair)
-            hidden = self.withheld[self._axes(pair)].ravel()
+            hidden = self._hidden_pair(pair, grade)
             found = association.npmi(joint, draws, n, self.options.confidence)
             for k, place in enumerate(np.ndindex(*joint.shape)):
                 estimate = self._hidden(float(self._counts(pair)[place])) if hidden[k] else found[k]
@@ -561,6 +583,7 @@ class _Audit:
             except plan.PlanError:
                 continue
             hidden = bool(self.withheld[self._axes((name,))].any())
+            hidden |= found is not None and bool(self.few[(name,)].any())
             for row in rows if not hidden else ():
                 yield {
                     "attribute": name,
@@ -578,25 +601,29 @@ class _Audit:
         unanswered = [name for name in self.target.judged if sample is not None and name not in judged]
         if sample is None or not judged:
             return verdict.of_raw_shares(self.labelled, options.margin, unanswered)
-        claims = [
-            verdict.Claim(
-                f"{name} {label}",
-                estimate.value or 0.0,
-                self.target.shares[name][k],
-                float("inf") if estimate.n_eff is None else estimate.n_eff,
-            )
-            for name in judged
-            for k, (label, estimate) in enumerate(
-                zip(self.population.classes[name], self.verified[(name,)].estimates, strict=False)
-            )
-        ]
         return verdict.of_verified_shares(
-            claims,
+            [claim for name in judged for claim in self._claims(name)],
             options.margin,
             options.confidence,
             unanswered=unanswered,
             unfilled=len(sample.checked.rows) - sample.checked.answered(self.target.judged),
         )
+
+    def _claims(self, name: str) -> Iterator[verdict.Claim]:
+        """Yield what is judged of an attribute: its shares among the faces; a picture without one is of no class."""
+        found = self.verified[(name,)]
+        missed, unknown = (estimate.value or 0.0 for estimate in found.estimates[-2:])
+        faces = max(1 - missed, 1e-12)
+        for k, label in enumerate(self.population.classes[name]):
+            estimate = found.estimates[k]
+            yield verdict.Claim(
+                f"{name} {label}",
+                min((estimate.value or 0.0) / faces, 1.0),
+                self.target.shares[name][k],
+                float("inf") if estimate.n_eff is None else estimate.n_eff * faces,
+                unknown / faces,
+                bool(self.few[(name,)][k]),
+            )
 
     def _pack(self) -> Document:
         info = self.population.info

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,7 +19,7 @@ from audit import population as populations
 from audit import sampling, truth
 from audit.estimate import FloatArray, IntArray
 from audit.population import Population
-from audit.sampling import Forecast
+from audit.sampling import Forecast, Strata
 from audit.significance import cohen_kappa
 from audit.text import cell, of_cell, plural, shown
 from audit.verified import Design
@@ -44,6 +45,7 @@ EXTRA = (NO_FACE, CANT_TELL)
 """What people may write besides the pack's classes."""
 ADJUDICATED = "adjudicated"
 """The annotator whose word decides where others differ."""
+DIGEST = re.compile("[0-9a-f]{64}")
 ROUNDS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 
@@ -129,6 +131,13 @@ class Checked:
     def filled(self) -> int:
         """Images of which people gave at least one label."""
         return int(np.any([codes >= 0 for codes in self.codes.values()], axis=0).sum())
+
+    def weights(self, attribute: str) -> FloatArray:
+        """Return how many images of the population each one stands for that has a label of an attribute, 0 else."""
+        given = self.codes[attribute] >= 0
+        weights = np.zeros(len(given))
+        weights[given] = Design(self.design.stratum[given], self.design.sizes).weights
+        return weights
 
     def answered(self, attributes: Sequence[str]) -> int:
         """Return the images of which people gave a label of each of some attributes."""
@@ -319,6 +328,7 @@ def read(files: Sequence[str | os.PathLike[str]], labels: str | os.PathLike[str]
     answers: dict[int, dict[str, dict[str, int]]] = {}
     strata: dict[int, tuple[str, float]] = {}
     paths: dict[int, str] = {}
+    seeds: set[str] = set()
     for file in files:
         sheet = truth.open_table(Path(file), DESIGN, "sheet")
         for column in ("stratum", "inclusion_probability"):
@@ -327,9 +337,11 @@ def read(files: Sequence[str | os.PathLike[str]], labels: str | os.PathLike[str]
                     f"{shown(os.fspath(file))}: the column {column} is missing; give a sheet of audit-labels sample "
                     "with --checked, and other labels with --truth"
                 )
+        _check_pack(sheet, population)
         rows = truth.match_rows(sheet, lambda wanted: populations.find(labels, wanted))
         _gather(sheet, rows, population, answers)
         probability = truth.number_column(sheet, "inclusion_probability", "above 0 and at most 1", 5e-324, 1.0)
+        seeds |= set(truth.distinct(sheet.columns["seed"])[0]) if "seed" in sheet.columns else {""}
         for place, row in enumerate(rows.tolist()):
             found = (str(sheet.columns["stratum"][place].as_py()), float(probability[place]))
             if strata.setdefault(row, found) != found or np.isnan(found[1]):
@@ -341,12 +353,42 @@ def read(files: Sequence[str | os.PathLike[str]], labels: str | os.PathLike[str]
             f"let people fill {', '.join(COLUMNS.values())}"
         )
     rows = np.array(sorted(answers), dtype=np.int64)
-    design, covers = _design(rows, strata, population, shown(os.fspath(files[0])))
+    name = shown(os.fspath(files[0]))
+    design, covers = _design(rows, strata, population, name)
     codes, agreements = _settled(rows, answers, paths, population)
     by = next(iter(strata.values()))[0].partition("-")[0]
+    if by in sampling.SCHEMES and len(seeds) == 1 and (seed := seeds.pop()).isdigit():
+        _check_strata(sampling.stratify(population, by, int(seed), no_face=covers), strata, name)
     return Checked(
         tuple(os.path.basename(os.fspath(file)) for file in files), rows, design, codes, agreements, by, covers
     )
+
+
+def _check_pack(sheet: truth.TextTable, population: Population) -> None:
+    """Check that the sheet was drawn from labels of the table's pack."""
+    digests = set(truth.distinct(sheet.columns["pack_digest"])[0]) if "pack_digest" in sheet.columns else set()
+    # A spreadsheet may have made a number of a digest.
+    if any(digest != population.info.pack_digest for digest in digests if DIGEST.fullmatch(digest)):
+        raise TruthError(
+            f"{shown(str(sheet.path))}: was drawn from the labels of another pack than {shown(population.name)}; give "
+            "the table of that time, or draw a new sheet"
+        )
+
+
+def _check_strata(expected: Strata, strata: Mapping[int, tuple[str, float]], name: str) -> None:
+    """Check that each image lies in the stratum from which it was drawn: the store may have changed at equal size."""
+    here = dict(zip(expected.rows.tolist(), expected.stratum.tolist(), strict=True))
+    moved = sum(row not in here or expected.names[here[row]] != stratum for row, (stratum, _) in strata.items())
+    sizes = dict(zip(expected.names, expected.sizes.tolist(), strict=True))
+    drawn: dict[str, list[float]] = {}
+    for stratum, probability in strata.values():
+        drawn.setdefault(stratum, []).append(probability)
+    other = sum(round(len(p) / p[0]) != sizes.get(stratum) for stratum, p in drawn.items())
+    if moved or other:
+        raise TruthError(
+            f"{name}: {plural(moved, 'image')} and {plural(other, 'stratum', 'strata')} are not what they were when it "
+            "was drawn; the store has changed or was labelled anew: give the table of that time, or draw a new sheet"
+        )
 
 
 def _gather(
@@ -359,7 +401,8 @@ def _gather(
         if column in sheet.columns
     }
     for place, row in enumerate(rows.tolist()):
-        who = str(annotators[place].as_py()) if annotators is not None else ""
+        who = " ".join(str(annotators[place].as_py()).split()) if annotators is not None else ""
+        who = ADJUDICATED if who.lower() == ADJUDICATED else who
         given = {name: int(codes[place]) for name, codes in columns.items() if codes[place] >= 0}
         if any(code == len(population.classes[name]) for name, code in given.items()):
             # A picture without a face has none for any attribute.

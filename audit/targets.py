@@ -107,6 +107,8 @@ def _of_csv(path: str | os.PathLike[str], classes: Mapping[str, tuple[str, ...]]
         if line["class"] in shares.setdefault(attribute, {}):
             raise TargetError(f"--target {name}, row {row}: {shown(line['class'])} stands there twice; keep one")
         shares[attribute][line["class"]] = _share(line["share"], f"--target {name}, row {row}")
+    if not shares:
+        raise TargetError(f"--target {name}: holds no rows; write a share for each class of at least one attribute")
     for attribute, given in shares.items():
         if abs(sum(given.values()) - 1) > 1e-6:
             raise TargetError(

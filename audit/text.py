@@ -40,7 +40,7 @@ def shown(text: str) -> str:
     >>> print(shown("a\nb\u202e.jpg"))
     a\nb\u202e.jpg
     """
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return "".join(char if char.isprintable() or char == "\N{NO-BREAK SPACE}" else repr(char)[1:-1] for char in text)
 
 
 def percent(value: float | None) -> str:

@@ -15,6 +15,8 @@ UNCORRECTED = (
 NO_MARGIN = "No margin was set, so there is nothing to pass or to fail. Fix one with --margin before you look."
 GROW = "Check more images; audit-labels sample --grow adds some."
 FILL_IN = "Fill in the rest of the sheet: {} of it lack a label."
+ROUNDING = 1e-9
+"""What a share may be off its margin by the arithmetic alone."""
 ENOUGH = 30.0
 """Effective images below which no verdict is given."""
 EXIT_CODES = {"pass": 0, "none": 0, "fail": 1, "inconclusive": 3}
@@ -51,12 +53,23 @@ class Claim:
         0 to 1.
     n_eff : float
         Effective number of images, infinite where everything was seen.
+    unknown : float
+        Share of the images of which people could not tell the class; as much may be of this one.
+    small : bool
+        The share is withheld, and not to be named.
     """
 
     name: str
     share: float
     target: float
     n_eff: float
+    unknown: float = 0.0
+    small: bool = False
+
+    @property
+    def most(self) -> float:
+        """The share if all that people could not tell were of this class."""
+        return min(self.share + self.unknown, 1.0)
 
 
 def of_raw_shares(labelled: int, margin: float | None = None, unanswered: Sequence[str] = ()) -> Verdict:
@@ -148,33 +161,45 @@ def _unanswered(attributes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _inside(claim: Claim, margin: float, confidence: float) -> bool:
-    low, high = effective_wilson(claim.share, claim.n_eff, confidence)
-    return claim.target - margin <= low and high <= claim.target + margin
+    low, high = _ends(claim, confidence)
+    return claim.target - margin <= low + ROUNDING and high - ROUNDING <= claim.target + margin
+
+
+def _ends(claim: Claim, confidence: float) -> tuple[float, float]:
+    """Return the ends of a claim's interval, the upper one with all that people could not tell."""
+    low, high = (effective_wilson(share, claim.n_eff, confidence) for share in (claim.share, claim.most))
+    return low[0], high[1]
 
 
 def _outside(claims: Sequence[Claim], margin: float, confidence: float) -> list[Claim]:
     """Return the claims that Holm's steps reject: each interval at 1 − α/(m − j + 1), from the surest on."""
     claims = [claim for claim in claims if claim.n_eff >= ENOUGH]
-    nearest = [min(max(claim.share, claim.target - margin), claim.target + margin) for claim in claims]
-    order = sorted(range(len(claims)), key=lambda j: -_distance(claims[j], nearest[j]))
+    order = sorted(range(len(claims)), key=lambda j: -_distance(claims[j], margin))
     rejected = []
     for step, j in enumerate(order):
-        low, high = effective_wilson(claims[j].share, claims[j].n_eff, 1 - (1 - confidence) / (len(claims) - step))
-        beyond = low > claims[j].target + margin or high < claims[j].target - margin
+        low, high = _ends(claims[j], 1 - (1 - confidence) / (len(claims) - step))
+        beyond = low - ROUNDING > claims[j].target + margin or high + ROUNDING < claims[j].target - margin
         if not beyond:
             break
         rejected.append(claims[j])
     return rejected
 
 
-def _distance(claim: Claim, bound: float) -> float:
-    """Return by how many standard errors of the bound a share lies beyond it."""
-    gap = abs(claim.share - bound)
+def _distance(claim: Claim, margin: float) -> float:
+    """Return by how many standard errors of the nearer bound a claim lies beyond it, 0 where it may lie inside."""
+    bound = claim.target + margin if claim.share > claim.target + margin else claim.target - margin
+    gap = max(claim.share - (claim.target + margin), claim.target - margin - claim.most, 0.0)
+    if gap == 0:
+        return 0.0
     spread = (bound * (1 - bound) / claim.n_eff) ** 0.5
-    return gap / spread if spread > 0 else (float("inf") if gap > 0 else 0.0)
+    return gap / spread if spread > 0 else float("inf")
 
 
 def _listed(claims: Sequence[Claim]) -> str:
-    return ", ".join(
-        f"{shown(claim.name)} ({percent(claim.share)}, target {percent(claim.target)})" for claim in claims
-    )
+    return ", ".join(f"{shown(claim.name)} ({_share(claim)}, target {percent(claim.target)})" for claim in claims)
+
+
+def _share(claim: Claim) -> str:
+    if claim.small:
+        return "withheld"
+    return percent(claim.share) + (f" to {percent(claim.most)}" if claim.unknown else "")

@@ -134,16 +134,16 @@ def with_interval(values: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of the pack; the default pack if not given.")
-@click.option("--images", default=500, show_default=True, help="Pictures, drawn at random.")
+@click.option("--images", type=click.IntRange(1), help="Pictures, drawn at random; all if not given.")
 @click.option("--seed", default=1, show_default=True, help="Of the draw and of the disturbances.")
 @click.option("--darkest", is_flag=True, help="Also print the same for the darkest tenth.")
-def main(store: Path, models: Path | None, images: int, seed: int, darkest: bool) -> None:
+def main(store: Path, models: Path | None, images: int | None, seed: int, darkest: bool) -> None:
     """Print, for each disturbance, how often the label stays that of the untouched picture."""
     quiet_decoders()
     pack = Pack.load(models or models_folder() / "fairface")
     cropper = Cropper.of(pack.manifest)
     paths = sorted(store.iterdir())
-    chosen = np.random.default_rng(seed).choice(len(paths), min(images, len(paths)), replace=False)
+    chosen = np.random.default_rng(seed).choice(len(paths), min(images or len(paths), len(paths)), replace=False)
     pictures = [decode(paths[k].read_bytes()).pixels for k in chosen]
     print_table(pictures, cropper, pack, seed, f"{len(pictures)} pictures")
     if darkest:
