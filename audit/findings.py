@@ -7,6 +7,7 @@ from typing import Any
 
 from audit.sheet import CANT_TELL, NO_FACE
 from audit.text import count, decimal, percent, plural, shown
+from audit.verdict import ROUNDING
 from audit.wording import ATTRIBUTES, GROUPINGS, NAMES, VERDICTS, confidence, interval, label
 
 Record = Mapping[str, Any]
@@ -53,7 +54,7 @@ def _clearly_short(record: Record, best: Sequence[Record]) -> bool:
         return False
     others = {other["class"]: other["value"] or 0.0 for other in best if other["target"] is None}
     faces = 1 - others.get(NO_FACE, 0.0)
-    return bool(record["high"] + others.get(CANT_TELL, 0.0) < record["target"] * faces)
+    return bool(record["high"] + others.get(CANT_TELL, 0.0) + ROUNDING < record["target"] * faces)
 
 
 def _needed(planned: Record | None) -> int:

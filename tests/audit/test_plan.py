@@ -77,6 +77,13 @@ def test_for_one_attribute_the_subset_is_the_largest_there_is() -> None:
     assert keep(np.array([90, 20, 33]), ((1 / 3, 1 / 3, 1 / 3),)).tolist() == [20, 20, 20]
 
 
+@pytest.mark.parametrize("target", [(0.489, 0.511), (0.3333, 0.6667), (1 / 7, 6 / 7)])
+def test_shares_that_no_subset_has_exactly_are_met_to_less_than_an_image(target: tuple[float, float]) -> None:
+    kept = keep(np.array([171, 209]), (target,))
+    assert kept.sum() > 0.6 * 380
+    assert np.abs(kept - kept.sum() * np.array(target)).max() < 1
+
+
 def test_a_wanted_class_without_images_has_no_subset_and_no_weights() -> None:
     for method in (keep, rake):
         with pytest.raises(PlanError, match="collect some first"):
