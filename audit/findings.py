@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audit.sheet import CANT_TELL, NO_FACE
+from audit.targets import UNIFORM
 from audit.text import count, decimal, percent, plural, shown
 from audit.verdict import ROUNDING
 from audit.wording import ATTRIBUTES, GROUPINGS, NAMES, VERDICTS, confidence, interval, label
@@ -222,34 +224,51 @@ def checked_images(checked: Record, noun: str = "image") -> str:
 
 
 def next_step(document: Record) -> tuple[str, str]:
-    """Return what to do next, and the command for it."""
-    store, result = document["store"], document["verdict"]["result"]
+    """Return what to do next, and the command for it, with the files of this audit by their own names."""
+    store, result, judged = document["store"], document["verdict"]["result"], document["options"]["judged"]
+    labels = document["provenance"].get("labels", {}).get("file", "labels.parquet")
     if store["files"] == 0:
-        return "Point label-images at a folder that holds images.", "label-images STORE --out labels.parquet"
+        return "Point label-images at a folder that holds images.", command("label-images STORE --out {}", labels)
     if store["labelled"] == 0:
         return "See below what was wrong with the files, mend them, and label the store again.", (
-            "label-images STORE --out labels.parquet"
+            command("label-images STORE --out {}", labels)
         )
     if store["checked"] is None:
         return "Let people check a random sample. Only then do shares hold, and only then can there be a verdict.", (
-            "audit-labels sample labels.parquet --n IMAGES --out sheet.csv"
+            command("audit-labels sample {} --n IMAGES --out sheet.csv", labels)
         )
-    answered = min(store["checked"]["answered"][attribute] for attribute in document["options"]["judged"])
+    sheets, target = store["checked"]["files"], document["options"]["target"]
+    given = command(" --checked {}" * len(sheets), *sheets) + (
+        "" if target == UNIFORM else command(" --target {}", target)
+    )
+    answered = min(store["checked"]["answered"][attribute] for attribute in judged)
     if answered < store["checked"]["images"] and (result == "inconclusive" or store["checked"]["unanswered"]):
         return "Fill in the rest of the sheet, by hand or in a browser, and audit again.", (
-            "audit-labels review sheet.csv --store STORE --labels labels.parquet"
+            command("audit-labels review" + " {}" * len(sheets) + " --store STORE --labels {}", *sheets, labels)
         )
     if result == "inconclusive":
         return "Check more images: that narrows the ranges.", (
-            "audit-labels sample labels.parquet --n IMAGES --grow sheet.csv --out sheet.csv"
+            command("audit-labels sample {} --n IMAGES --grow {} --out {}", labels, sheets[0], sheets[0])
         )
-    if result == "fail" or any(shortfalls(document, attribute) for attribute in document["options"]["judged"]):
+    if result == "fail" or any(shortfalls(document, attribute) for attribute in judged):
         return "Collect what is missing, or choose and weight images so that the shares become as wanted.", (
-            "audit-labels plan labels.parquet --checked sheet.csv --out plan.parquet"
+            f"{command('audit-labels plan {}', labels)}{given} --out plan.parquet"
         )
     return "Nothing needs collecting. Audit again when the store has grown.", (
-        "audit-labels report labels.parquet --checked sheet.csv --out audit.html"
+        f"{command('audit-labels report {}', labels)}{given} --out audit.html"
     )
+
+
+def command(words: str, *names: str) -> str:
+    """Return a command line with names of files in the places of ``{}``, quoted where a shell would take them apart.
+
+    Examples
+    --------
+    >>> print(command("audit-labels sample {} --out {}", "my labels.parquet", "-sheet.csv"))
+    audit-labels sample 'my labels.parquet' --out ./-sheet.csv
+    """
+    safe = (f"./{name}" if name.startswith("-") else name for name in map(shown, names))
+    return words.format(*map(shlex.quote, safe))
 
 
 def extremes(records: Sequence[Record]) -> tuple[Record, Record] | None:

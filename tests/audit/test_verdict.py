@@ -116,7 +116,17 @@ def test_what_is_not_judged_is_no_headline_and_a_fail_has_a_next_step(made: Made
     assert any(findings.shortfalls(document, "ethnicity"))
     assert findings.headline(document) == "No group shown is clearly below its target."
     document["verdict"]["result"] = "fail"
-    assert "audit-labels plan" in findings.next_step(document)[1]
+    wanted = "audit-labels plan labels.parquet --checked sheet.csv --target target.csv --out plan.parquet"
+    assert findings.next_step(document)[1] == wanted
+
+
+def test_the_command_of_the_next_step_names_hostile_files_safely(made: Made, whole: Path) -> None:
+    sheet = whole.with_name("; rm -rf $HOME.csv")
+    whole.rename(sheet)
+    _, document, _ = report(made, sheet, "--margin", "0.9")
+    assert findings.next_step(document)[1].startswith(
+        "audit-labels plan labels.parquet --checked '; rm -rf $HOME.csv' --out"
+    )
 
 
 def test_a_sheet_of_another_pack_or_of_a_store_that_changed_is_refused(made: Made, whole: Path, tmp_path: Path) -> None:
