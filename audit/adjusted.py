@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from scipy import optimize
 
 from audit.domain import LOOKS
-from audit.estimate import Estimate, FloatArray, IntArray, percentile_interval
+from audit.estimate import Estimate, FloatArray, IntArray, percentile_interval, wilson
 from audit.population import matrix
 from audit.text import shown
 from labeler.errors import PackError
@@ -320,12 +320,18 @@ def model_shares(
         q = rng.multinomial(int(counts.sum()), shares) / counts.sum()
         draws[0, b], draws[1, b] = both(kept, q, rows, 1e-4, begin)
     found = [
-        [
-            Estimate(
-                float(value[j]), *percentile_interval(float(value[j]), drawn[:, j], confidence), int(counts.sum()), None
-            )
-            for j in range(k)
-        ]
+        [_estimate(float(value[j]), drawn[:, j], int(counts.sum()), confidence) for j in range(k)]
         for value, drawn in zip(values, draws, strict=True)
     ]
     return ModelShares(found[0], found[1], float(0.5 * np.abs(values[0] - values[1]).sum()))
+
+
+def _estimate(value: float, draws: FloatArray, images: int, confidence: float) -> Estimate:
+    """Return a share with its bootstrap interval, which knows nothing of a class that no resample shows.
+
+    Where it is narrower than one image, its upper end is at least that of Wilson's interval for none of the images.
+    """
+    low, high = percentile_interval(value, draws, confidence)
+    if low is not None and high is not None and high - low < 1 / images and value < 0.5:
+        high = max(high, wilson(0, images, confidence)[1])
+    return Estimate(value, low, high, images, None)

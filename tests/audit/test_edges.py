@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from audit import association, performance
 from audit.adjusted import model_shares
 from audit.agreement import Images, Records, Settings
-from audit.estimate import Estimate, FloatArray, IntArray
+from audit.estimate import Estimate, FloatArray, IntArray, wilson
 from audit.gaps import across, against_the_rest, equalised_odds
 from audit.plan import PlanError, collect, keep, rake, raw_basis
 from audit.sampling import allocate, divide
@@ -229,3 +229,13 @@ def test_strata_of_hardly_any_image(n: int) -> None:
         stratum, together = divide(codes, unsure, dict.fromkeys(ATTRIBUTES, 3), scheme)
         assert stratum.tolist() == [0] * n
         assert np.isfinite(together).all()
+
+
+def test_a_class_that_no_resample_shows_may_still_be_there() -> None:
+    sure = np.eye(3)[np.arange(200) % 2]
+    found = model_shares(
+        np.array([100, 100, 0]), sure, np.arange(300) % 3, np.eye(3)[np.arange(300) % 3], replicates=50
+    )
+    for estimates in (found.adjusted_counts, found.expectation_maximisation):
+        assert estimates[2].value == pytest.approx(0, abs=1e-6)
+        assert estimates[2].high == pytest.approx(wilson(0, 200)[1])
