@@ -53,7 +53,7 @@ def prepare_alone(preparer: Preparer, entry: Entry) -> Row:
         }
         try:
             child = subprocess.run(
-                [sys.executable, "-c", _CHILD],
+                [sys.executable, "-P", "-c", _CHILD],
                 input=json.dumps(request).encode(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 from tqdm import tqdm
@@ -24,6 +26,27 @@ from labeler.pipeline import Options, Summary, compare_store, count_images, labe
 from labeler.table import check_table_output
 
 _LIMITS = Limits()
+
+
+class _Folder(click.Path):
+    """A folder by its name, which an unset variable is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if not os.fspath(value):
+            self.fail("the name is empty; name the folder that holds the images", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Number(click.FloatRange):
+    """A number of a range, which "nan" is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
 
 
 class _Percentage(click.ParamType[float]):
@@ -45,7 +68,7 @@ class _Percentage(click.ParamType[float]):
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=_Folder(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The label table to write, Parquet.")
 @click.option(
     "--models",
@@ -63,7 +86,7 @@ class _Percentage(click.ParamType[float]):
     "--min-face",
     default=MIN_FACE,
     show_default=True,
-    type=click.FloatRange(0, 1, min_open=True),
+    type=_Number(0, 1, min_open=True),
     help="Smallest face looked for first, as a share of the picture's shorter side; smaller costs time.",
 )
 @click.option(
@@ -87,7 +110,7 @@ class _Percentage(click.ParamType[float]):
     "--max-seconds",
     default=_LIMITS.seconds,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=_Number(0, min_open=True),
     help="Give up a file that takes longer.",
 )
 @click.option(
@@ -156,12 +179,25 @@ def main(
         reason = f"interrupted; {_visible(str(out))} is as it was, and the next run goes on from here"
         click.echo(f"label-images: {reason}", err=True)
         _end(130)
-    click.echo(json.dumps(summary.as_dict(), ensure_ascii=True) if as_json else describe(summary))
-    code = 1 if summary.altered_files else 0
+    printed = _print(json.dumps(summary.as_dict(), ensure_ascii=True) if as_json else describe(summary))
+    code = 1 if summary.altered_files or not printed else 0
     if max_failures is not None and summary.failure_share > max_failures:
         click.echo(f"label-images: {_visible(_too_many(summary, max_failures))}", err=True)
         code = 1
     _end(code)
+
+
+def _print(text: str) -> bool:
+    """Print the summary; return whether that could be done, and say it where not, for the table is written."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except OSError as error:
+        click.echo(f"label-images: the table is written, but not the summary: {error.strerror}", err=True)
+        # Whatever Python would still write there at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return False
+    return True
 
 
 def _end(code: int) -> None:
@@ -176,7 +212,7 @@ def _end(code: int) -> None:
 
 def _label(store: Path, out: Path, pack: Pack, options: Options) -> Summary:
     """Label with a progress bar where somebody looks on."""
-    shown = sys.stderr.isatty()
+    shown = sys.stderr is not None and sys.stderr.isatty()
     total = count_images(store) if shown else None
     with tqdm(total=total, unit=" images", disable=not shown) as bar:
         return label_store(store, out, pack, options, bar.update)

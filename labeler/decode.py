@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from dataclasses import dataclass
 
@@ -12,13 +13,18 @@ import simplejpeg
 
 from labeler.damage import UNITS, brightness_jumps
 from labeler.errors import DecodeError
-from labeler.header import Header, png_chunks, read_header
+from labeler.header import Header, png_chunks, read_header, tiff_is_deflated, tiff_parts
 
 Pixels = npt.NDArray[np.uint8]
 
 
-DECODE_VERSION = "3"
+DECODE_VERSION = "4"
 """Changes whenever the same file would give other pixels; kept in the label table."""
+
+
+NO_MEMORY = "not enough memory to decode it"
+UNPACKED_AT_ONCE = 1 << 20
+"""Bytes of a compressed part of a TIFF file that are unpacked at a time, to see whether it is whole."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +132,8 @@ def decode_checked(data: bytes, header: Header, reduction: int = 1) -> Picture:
     """Decode an image file, given its header, to upright RGB.
 
     EXIF orientation (JPEG, PNG, WebP, TIFF) and AVIF's turn and mirror are applied; transparent pixels are laid over
-    white; 16-bit values are divided by 257; gray, palette and CMYK become RGB. Of several pages or frames the first
-    counts. Colour profiles are ignored.
+    white; values of more than 8 bits are scaled to 8; gray, palette and CMYK become RGB. Of several pages or frames the
+    first counts. Colour profiles are ignored.
 
     Parameters
     ----------
@@ -233,7 +239,11 @@ def _decode_other(data: bytes, header: Header) -> Pixels:
     _check_whole(data, header.format)
     try:
         stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except (cv2.error, MemoryError) as error:
+    except MemoryError as error:
+        raise DecodeError("too_large", NO_MEMORY) from error
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise DecodeError("too_large", NO_MEMORY) from error
         raise DecodeError("corrupt", f"{header.format}: {' '.join(str(error).split())[:200]}") from error
     if stored is None:
         raise DecodeError("corrupt", f"{header.format}: the decoder refused the content")
@@ -244,7 +254,7 @@ def _decode_other(data: bytes, header: Header) -> Pixels:
             f"its header says {header.width} x {header.height}",
         )
     clear = header.format == "png" and stored.ndim == 2
-    pixels = _to_8_bit(_clear_to_white(stored, data) if clear else stored, header.format)
+    pixels = _to_8_bit(_clear_to_white(stored, data) if clear else stored, header)
     return _to_rgb(255 - pixels if header.inverted else pixels, header.alpha)
 
 
@@ -263,8 +273,30 @@ def _check_whole(data: bytes, kind: str) -> None:
         raise DecodeError("corrupt", "png: the file breaks off")
     if kind == "webp" and int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise DecodeError("corrupt", "webp: the file breaks off")
+    if kind == "tiff":
+        _check_tiff(data)
     if kind == "bmp" and int.from_bytes(data[2:6], "little") > len(data):
         raise DecodeError("corrupt", "bmp: the file breaks off")
+
+
+def _check_tiff(data: bytes) -> None:
+    """Refuse a TIFF file whose strips or tiles break off, or that zlib does not unpack to the end."""
+    try:
+        parts = list(tiff_parts(data))
+    except struct.error as error:
+        raise DecodeError("corrupt", "tiff: a part of its header is missing") from error
+    if any(start + length > len(data) for start, length in parts):
+        raise DecodeError("corrupt", "tiff: the file breaks off")
+    for start, length in parts if tiff_is_deflated(data) else ():
+        unpacking, rest = zlib.decompressobj(), data[start : start + length]
+        try:
+            while rest and not unpacking.eof:
+                unpacking.decompress(rest, UNPACKED_AT_ONCE)
+                rest = unpacking.unconsumed_tail
+        except zlib.error as error:
+            raise DecodeError("corrupt", f"tiff: {error}") from error
+        if not unpacking.eof:
+            raise DecodeError("corrupt", "tiff: a compressed part breaks off")
 
 
 def _clear_to_white(stored: npt.NDArray[np.generic], data: bytes) -> npt.NDArray[np.generic]:
@@ -277,12 +309,13 @@ def _clear_to_white(stored: npt.NDArray[np.generic], data: bytes) -> npt.NDArray
     return stored
 
 
-def _to_8_bit(stored: npt.NDArray[np.generic], kind: str) -> Pixels:
+def _to_8_bit(stored: npt.NDArray[np.generic], header: Header) -> Pixels:
     if stored.dtype == np.uint8:
         return stored.astype(np.uint8, copy=False)
     if stored.dtype == np.uint16:
-        return ((stored.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    raise DecodeError("unsupported", f"{kind}: pixels of type {stored.dtype} have no defined brightness")
+        top = 2**header.depth - 1
+        return np.asarray((stored.astype(np.uint32) * 255 + top // 2) // top, np.uint8)
+    raise DecodeError("unsupported", f"{header.format}: pixels of type {stored.dtype} have no defined brightness")
 
 
 def _to_rgb(stored: Pixels, alpha_kind: str) -> Pixels:

@@ -22,6 +22,13 @@ _HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b
 _WIDTH_TAG, _HEIGHT_TAG, _BITS_TAG, _PHOTOMETRIC_TAG = 256, 257, 258, 262
 _ORIENTATION_TAG, _SAMPLES_TAG, _PLANAR_TAG, _EXTRA_SAMPLES_TAG = 274, 277, 284, 338
 _TILE_WIDTH_TAG, _TILE_HEIGHT_TAG = 322, 323
+_COMPRESSION_TAG, _DEFLATE = 259, (8, 32946)
+_PARTS = ((273, 279), (324, 325))
+"""Tags of where the strips or the tiles of a TIFF file begin, and of how long they are."""
+_BMP_WITH_ALPHA = 56
+"""Length of the shortest header of a BMP file that has a mask for alpha."""
+_HIGH_BIT_DEPTH, _TWELVE_BIT = 0x40, 0x20
+"""Flags in the third byte of an AV1 configuration."""
 _TIFF_TAGS = (
     _WIDTH_TAG,
     _HEIGHT_TAG,
@@ -59,6 +66,8 @@ class Header:
         or ``none`` (it says nothing of transparency).
     inverted : bool
         Whether the stored values run the other way: 0 for white (16-bit TIFF), 0 for full ink (CMYK JPEG by Adobe).
+    depth : int
+        Bits of a value where the decoder gives it 16.
     """
 
     format: str
@@ -67,6 +76,7 @@ class Header:
     orientation: int = 1
     alpha: str = "straight"
     inverted: bool = False
+    depth: int = 16
 
 
 def sniff(data: bytes) -> str | None:
@@ -249,7 +259,9 @@ def _bmp(data: bytes) -> Header:
         width, height = struct.unpack_from("<HH", data, 18)
     else:
         width, height = struct.unpack_from("<ii", data, 18)
-    return Header("bmp", width, abs(height))
+    # Without a mask of its own the fourth byte of a pixel means nothing, and is mostly 0.
+    declared = length >= _BMP_WITH_ALPHA and data[66:70] != bytes(4)
+    return Header("bmp", width, abs(height), alpha="straight" if declared else "none")
 
 
 def heic_supported() -> bool:
@@ -267,6 +279,7 @@ def _avif(data: bytes) -> Header:
     size: tuple[int, int] | None = None
     orientation = 1
     mirror: int | None = None
+    depth = 8
     for name, body, end in _avif_properties(data):
         if name == b"ispe":
             found = struct.unpack_from(">II", data, body + 4)
@@ -275,11 +288,13 @@ def _avif(data: bytes) -> Header:
             orientation = _AVIF_TURNS[data[body] & 3]
         elif name == b"imir" and end > body:
             mirror = data[body] & 1
+        elif name == b"av1C" and end > body + 2 and data[body + 2] & _HIGH_BIT_DEPTH:
+            depth = 12 if data[body + 2] & _TWELVE_BIT else 10
     if size is None:
         raise DecodeError("corrupt", "the header holds no image size")
     if mirror is not None:
         orientation = (_MIRRORED_LEFT_RIGHT if mirror else _MIRRORED_UPSIDE_DOWN)[orientation]
-    return Header("avif", *size, orientation)
+    return Header("avif", *size, orientation, depth=depth)
 
 
 def _avif_properties(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -318,6 +333,32 @@ def _exif_orientation(data: bytes) -> int:
 
 def _valid(orientation: int) -> int:
     return orientation if 1 <= orientation <= 8 else 1
+
+
+def tiff_parts(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield first byte and length of each strip or tile of a TIFF file's first folder."""
+    for begin, length in _PARTS:
+        yield from zip(_tiff_values(data, begin), _tiff_values(data, length), strict=False)
+
+
+def tiff_is_deflated(data: bytes) -> bool:
+    """Tell whether each strip or tile of a TIFF file is a zlib stream."""
+    return _tiff_tags(data, (_COMPRESSION_TAG,)).get(_COMPRESSION_TAG) in _DEFLATE
+
+
+def _tiff_values(data: bytes, wanted: int) -> tuple[int, ...]:
+    """Return every value of a SHORT or LONG tag of a TIFF file's first folder."""
+    order = _TIFF_MAGIC[data[:4]]
+    (position,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, position)
+    for k in range(count):
+        tag, kind, values = struct.unpack_from(order + "HHI", data, position + 2 + 12 * k)
+        if tag == wanted and kind in (3, 4):
+            start = position + 10 + 12 * k
+            if values * (2 if kind == 3 else 4) > 4:
+                (start,) = struct.unpack_from(order + "I", data, start)
+            return struct.unpack_from(f"{order}{values}{'H' if kind == 3 else 'I'}", data, start)
+    return ()
 
 
 def _tiff_tags(data: bytes, wanted: tuple[int, ...]) -> dict[int, int]:

@@ -541,7 +541,7 @@ class _Run:
                     if step.known is not None:
                         self.merge.counts.unchanged -= 1
                         self.merge.counts.changed += 1
-                        if row.status != "unreadable":
+                        if row.status != "unreadable" and step.content_hash is not None:
                             self.tally.differs(row)
                     continue
             if batch is not None and start < stop:

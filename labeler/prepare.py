@@ -14,6 +14,7 @@ import numpy as np
 
 from labeler.crew import Budget, Clock
 from labeler.decode import (
+    NO_MEMORY,
     Limits,
     Picture,
     Pixels,
@@ -141,7 +142,7 @@ class Preparer:
         except DecodeError as error:
             row.fail(error.status, one_line(error))
         except MemoryError:
-            row.fail("too_large", "not enough memory to decode it")
+            row.fail("too_large", NO_MEMORY)
         except Exception as error:
             row.fail("crashed", f"{type(error).__name__}: {one_line(error)}")
         return row

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import glob
 import json
 import os
 import re
@@ -115,10 +114,11 @@ class Journal:
 
     def open(self) -> set[str]:
         """Start a run: clear what is of no use, and return the paths that a run which did not end had in hand."""
-        for leftover in glob.glob(
-            f"{glob.escape(os.fspath(self._target.parent))}/.{glob.escape(self._target.name)}.*.tmp"
-        ):
-            os.unlink(leftover)
+        start = f".{self._target.name}."
+        for name in os.listdir(self._target.parent):
+            # A dot more, and it is of a table whose name begins as this one's does.
+            if name.startswith(start) and name.endswith(".tmp") and "." not in name[len(start) : -len(".tmp")]:
+                (self._target.parent / name).unlink(missing_ok=True)
         if self._stated_key() != self._key:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(exist_ok=True)

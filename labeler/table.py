@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -201,7 +202,9 @@ def _remedy(name: str) -> str:
             start = file.read(4)
     except OSError:
         start = b""
-    if start in (_MAGIC, b""):
+    if not start:
+        return "it is empty: remove it, and label anew"
+    if start == _MAGIC:
         return "write it anew with label-images --relabel"
     return "name the Parquet file that label-images wrote"
 
@@ -230,7 +233,8 @@ def check_output(path: str | os.PathLike[str], option: str = "--out") -> Path:
     TableError
         If it is a folder, a device or a pipe, or its folder is missing or cannot be written.
     """
-    target = Path(path)
+    # Of a link the file that it leads to is written, not the link.
+    target = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
     folder = target.parent
     if target.is_dir():
         raise TableError(f"{option} {target}: is a folder; name a file inside it")
@@ -411,7 +415,7 @@ def write(path: str | os.PathLike[str], batches: Iterable[pa.RecordBatch], info:
                     rows += table.num_rows
             sink.flush()
             os.fsync(sink.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask())
         os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -60,6 +60,44 @@ def test_a_store_without_any_image_asks_whether_it_is_the_right_one(tmp_path: Pa
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["", "--out", "{folder}/t.parquet"], "the name is empty"),
+        (["{store}", "--out", "{folder}/t.parquet", "--min-face", "nan"], "'nan' is not a number"),
+        (["{store}", "--out", "{folder}/t.parquet", "--max-seconds", "nan"], "'nan' is not a number"),
+    ],
+)
+def test_no_name_and_no_number_are_refused(store: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
+    result = run(*(argument.format(store=store, folder=tmp_path) for argument in arguments))
+    assert (result.exit_code, words in result.output) == (2, True)
+    assert not (tmp_path / "t.parquet").exists()
+
+
+def test_a_run_labels_without_a_stderr_and_says_where_its_summary_does_not_fit(
+    store: Path, tmp_path: Path, pack_folder: Path
+) -> None:
+    out = tmp_path / "out.parquet"
+    call = [*CALL, str(store), "--out", str(out), "--models", str(pack_folder), *WHOLE]
+    closed = subprocess.run(["bash", "-c", '"$@" 2>&-', "bash", *call], capture_output=True, text=True, check=False)
+    assert (closed.returncode, "5 labelled" in closed.stdout) == (0, True)
+    if Path("/dev/full").exists():
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert (done.returncode, "the table is written, but not the summary" in done.stderr) == (1, True)
+        assert "Traceback" not in done.stderr
+
+
+def test_a_link_as_output_stays_one_and_rights_stay_as_they_are(store: Path, tmp_path: Path, pack_folder: Path) -> None:
+    real, link = tmp_path / "real.parquet", tmp_path / "link.parquet"
+    label(store, real, pack_folder)
+    real.chmod(0o600)
+    link.symlink_to(real)
+    label(store, link, pack_folder, "--relabel")
+    assert link.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o600
+
+
 def test_json_gives_the_summary_to_a_scheduler(store: Path, tmp_path: Path, pack_folder: Path) -> None:
     document = json.loads(label(store, tmp_path / "out.parquet", pack_folder, "--json").stdout)
     assert (document["files"], document["labelled"], document["failed"]) == (5, 5, {})

@@ -452,3 +452,44 @@ def test_a_picture_that_claims_a_vast_size_is_refused_from_its_header() -> None:
     with pytest.raises(DecodeError, match="50000 x 50000 pixels are more than the limit") as caught:
         decode(bytes(png))
     assert caught.value.status == "too_large"
+
+
+@pytest.mark.parametrize("depth", [10, 12])
+def test_an_avif_of_more_than_8_bits_is_as_bright_as_it_is(depth: int) -> None:
+    deeper = (scene().astype(np.uint32) * (2**depth - 1) // 255).astype(np.uint16)
+    options = [cv2.IMWRITE_AVIF_DEPTH, depth, cv2.IMWRITE_AVIF_QUALITY, 95]
+    written, content = cv2.imencode(".avif", cv2.cvtColor(deeper, cv2.COLOR_RGB2BGR), options)
+    assert written
+    assert_shows(content.tobytes(), scene(), mean=3, most=40)
+
+
+def test_a_bmp_whose_fourth_byte_no_mask_declares_is_not_transparent() -> None:
+    rows = np.dstack([scene()[::-1, :, ::-1], np.zeros((HEIGHT, WIDTH), np.uint8)]).tobytes()
+    masks = struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)
+    about = struct.pack("<IiiHHIIiiII", 40, WIDTH, HEIGHT, 1, 32, 3, 0, 0, 0, 0, 0)
+    start = 14 + len(about) + len(masks)
+    assert_shows(b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + about + masks + rows, scene())
+
+
+def test_a_tiff_in_planes_that_breaks_off_is_corrupt() -> None:
+    content = tiff(np.moveaxis(scene(), 2, 0), photometric="rgb", planarconfig="separate")
+    for share in (0.4, 0.7, 0.95):
+        assert refusal(content[: int(share * len(content))]).status == "corrupt"
+
+
+def test_a_tiff_whose_compressed_part_is_damaged_is_corrupt() -> None:
+    content = save(scene(256, 256), "TIFF", compression="tiff_adobe_deflate")
+    assert decode(content).pixels.shape == (256, 256, 3)
+    for share in (0.2, 0.4, 0.6):
+        place = int(share * len(content))
+        assert refusal(content[:place] + bytes(64) + content[place + 64 :]).status == "corrupt"
+
+
+def test_too_little_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(*_: object) -> None:
+        error = cv2.error("Insufficient memory")
+        error.code = cv2.Error.StsNoMem
+        raise error
+
+    monkeypatch.setattr(cv2, "imdecode", out_of_memory)
+    assert refusal(save(scene(), "PNG")).status == "too_large"

@@ -575,6 +575,21 @@ def test_a_store_and_a_table_may_lie_on_a_path_with_spaces_and_umlauts(tmp_path:
     assert sorted(path.name for path in folder.iterdir()) == ["Größe ü", out.name]
 
 
+def test_a_run_leaves_the_temporary_file_of_a_table_whose_name_begins_alike(night: Night) -> None:
+    night.fill(3)
+    other = night.out.with_name(f".{night.out.name}.new.abcdefgh.tmp")
+    other.touch()
+    night.label()
+    assert other.exists()
+
+
+def test_a_row_without_a_hash_is_no_altered_file(night: Night) -> None:
+    night.fill(3)
+    small = Limits(file_bytes=10)
+    assert night.label(limits=small).failed == {"too_large": 3}
+    assert night.label(limits=small, verify=True).altered_files == 0
+
+
 @pytest.fixture
 def quick_folder(tmp_path: Path) -> Iterator[Path]:
     """Return a folder in memory, where there is one."""
