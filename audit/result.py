@@ -9,7 +9,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -169,6 +169,10 @@ def audit_files(
         images = None if previous_labels is None else turnover.compare(previous_labels, labels)
         document["change"] = drift.compare(earlier, document, turnover=images)
     return document
+
+
+FEW_UNKNOWN = 6
+"""Withheld cells below which a statistic of the whole table is withheld too."""
 
 
 class _Audit:
@@ -427,9 +431,7 @@ class _Audit:
         else:
             joint, draws, n, grade = self._best_joint(pair)
             estimate = association.cramers_v(joint, draws, n, options.confidence)
-            if self._hidden_pair(pair, grade).any():
-                # With the margins a single number of the whole table leaves few tables that fit.
-                estimate = Estimate(None, None, None, None, None, "suppressed", agreement.COMPLEMENTARY)
+            estimate = _blurred(estimate, int(self._hidden_pair(pair, grade).sum()))
             chance = association.chance_v(counts, options.replicates, options.seed) if grade == "raw" else None
         return self._balance_record(TIMES.join(pair), "cramers_v", grade, estimate, chance)
 
@@ -748,6 +750,20 @@ class _Audit:
                 if counts[k]:
                     n = 0 if hidden[k] else int(counts[k])
                     yield self._missing("not_labelled", {name: label}, missed, n)
+
+
+def _blurred(estimate: Estimate, withheld: int) -> Estimate:
+    """Return one number of a whole table so that it does not tell its withheld cells.
+
+    With the margins and the other cells it leaves few tables that fit where few cells are withheld; where many are,
+    two decimals leave many.
+    """
+    if withheld == 0 or estimate.value is None:
+        return estimate
+    if withheld < FEW_UNKNOWN:
+        return Estimate(None, None, None, None, None, "suppressed", agreement.COMPLEMENTARY)
+    value, low, high = (None if end is None else round(end, 2) for end in (estimate.value, estimate.low, estimate.high))
+    return replace(estimate, value=value, low=low, high=high)
 
 
 def to_json(document: Mapping[str, Any]) -> str:

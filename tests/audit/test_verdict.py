@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 
 from audit import findings
 from audit.cli import main
+from audit.estimate import Estimate
+from audit.result import _blurred
 from audit.verdict import Claim, of_verified_shares
 from labeler.taxonomy import COLUMNS
 from tests.audit.tables import Made
@@ -179,7 +181,10 @@ def test_one_number_of_a_table_with_withheld_cells_is_withheld_too(made: Made, t
     for record in document["balance"]:
         if record["statistic"] == "cramers_v":
             cells = [r["status"] for r in document["shares"] if r["attribute"] == record["attribute"]]
-            assert (record["status"] == "suppressed") == ("suppressed" in cells)
+            withheld = cells.count("suppressed")
+            assert (record["status"] == "suppressed") == (0 < withheld < 6)
+            if withheld >= 6:
+                assert record["value"] == round(record["value"], 2)
 
 
 def test_an_empty_target_is_refused(made: Made, target: Path, tmp_path: Path) -> None:
@@ -203,3 +208,9 @@ def test_accuracy_on_a_partly_filled_sheet_weights_what_was_answered(made: Made,
         r for r in document["performance"] if (r["attribute"], r["metric"], r["group"]) == ("gender", "accuracy", {})
     )
     assert found["value"] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("withheld", "value"), [(0, 0.12345), (1, None), (5, None), (6, 0.12)])
+def test_the_fewer_cells_are_withheld_the_less_is_said_of_the_whole_table(withheld: int, value: float | None) -> None:
+    found = _blurred(Estimate(0.12345, 0.1, 0.2, 100), withheld)
+    assert (found.value, found.status) == (value, "ok" if value else "suppressed")
