@@ -6,15 +6,25 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audit.sheet import CANT_TELL, NO_FACE
-from audit.targets import UNIFORM
 from audit.text import count, decimal, percent, plural, shown
-from audit.verdict import ROUNDING
-from audit.wording import ATTRIBUTES, GROUPINGS, NAMES, VERDICTS, confidence, interval, label
+from audit.wording import (
+    ATTRIBUTES,
+    CANT_TELL,
+    GROUPINGS,
+    NAMES,
+    NO_FACE,
+    UNIFORM,
+    VERDICTS,
+    confidence,
+    interval,
+    label,
+)
 
 Record = Mapping[str, Any]
 
 UNCHECKED = "Going by unchecked guesses:"
+ROUNDING = 1e-9
+"""What a share may be off by the arithmetic alone."""
 NAMED = 3
 """Short classes of an attribute that the first screen names in full; it lists the others."""
 

@@ -11,9 +11,10 @@ import numpy as np
 from audit import population as populations
 from audit.estimate import Estimate, FloatArray, IntArray
 from audit.population import OK, Population
-from audit.sheet import CANT_TELL, NO_FACE, Checked
+from audit.sheet import Checked
 from audit.text import percent, plural
 from audit.verified import Design, difference_estimator, replicates
+from audit.wording import CANT_TELL, NO_FACE
 from labeler.taxonomy import ATTRIBUTES
 
 REST = "not of these"

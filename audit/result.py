@@ -38,7 +38,8 @@ from audit.estimate import REPLICATES, Estimate, FloatArray, IntArray, proportio
 from audit.population import OK, Population
 from audit.prevalence import raw_shares
 from audit.records import Document, fields, rounded
-from audit.targets import UNIFORM, Target
+from audit.targets import Target
+from audit.wording import UNIFORM
 from labeler import __version__, table
 from labeler.taxonomy import ATTRIBUTES
 

@@ -11,9 +11,8 @@ from audit.files import check_outputs
 from audit.findings import checked_images
 from audit.records import Document
 from audit.sampling import ALL
-from audit.targets import UNIFORM
 from audit.text import count, percent, plural
-from audit.wording import VERDICTS
+from audit.wording import UNIFORM, VERDICTS
 from labeler.errors import LabelerError
 
 Path = str | os.PathLike[str]

@@ -23,6 +23,7 @@ from audit.sampling import Forecast, Strata
 from audit.significance import cohen_kappa
 from audit.text import cell, of_cell, plural, shown
 from audit.verified import Design
+from audit.wording import CANT_TELL, NO_FACE
 from labeler.errors import LabelerError, TruthError
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
 
@@ -39,8 +40,6 @@ HEADER = (
 DESIGN = ("stratum", "seed", "pack_digest")
 FILLED = ("annotator", "note", *COLUMNS.values())
 """What people fill in."""
-NO_FACE = "no face"
-CANT_TELL = "can't tell"
 EXTRA = (NO_FACE, CANT_TELL)
 """What people may write besides the pack's classes."""
 ADJUDICATED = "adjudicated"

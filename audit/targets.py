@@ -13,10 +13,10 @@ import pyarrow.csv as pcsv
 from audit import population as populations
 from audit.prevalence import uniform
 from audit.text import shown
+from audit.wording import UNIFORM
 from labeler.errors import LabelerError
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
 
-UNIFORM = "uniform"
 COLUMNS_WANTED = ("attribute", "class", "share")
 
 

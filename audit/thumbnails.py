@@ -25,7 +25,7 @@ from audit.population import OK, Population
 from audit.review.errors import RefusedError
 from audit.review.images import Box, around, read_inside
 from audit.text import percent, plural, shown
-from audit.wording import GROUPINGS, label
+from audit.wording import GROUPINGS, NO_FACE, label
 from labeler.decode import Limits, check, decode_checked
 from labeler.errors import DecodeError, LabelerError
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
@@ -189,7 +189,7 @@ def _disagreeing(
     """Yield where people see another class than the label says, the surest labels first."""
     for rows, codes in _answers(population, labels, truth_file, checked):
         for name, given in codes.items():
-            classes = (*population.classes[name], sheet.NO_FACE)
+            classes = (*population.classes[name], NO_FACE)
             told = population.codes[name][rows]
             wrong = np.flatnonzero((told >= 0) & (given >= 0) & (given < len(classes)) & (given != told))
             order = wrong[np.lexsort((rows[wrong], -population.confidence[name][rows[wrong]]))][:n]

@@ -10,6 +10,10 @@ from audit.text import decimal, percent, shown
 
 Record = Mapping[str, Any]
 TIMES = " × "
+NO_FACE, CANT_TELL = "no face", "can't tell"
+"""What people may say of an image besides the pack's classes."""
+UNIFORM = "uniform"
+"""The target of even shares."""
 LONGEST = 17
 """Letters of a class name that fit beside a chart; the table has the whole name."""
 

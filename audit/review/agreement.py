@@ -9,8 +9,9 @@ from itertools import combinations
 import numpy as np
 
 from audit.estimate import FloatArray
-from audit.sheet import EXTRA, NO_FACE
+from audit.sheet import EXTRA
 from audit.significance import cohen_kappa
+from audit.wording import NO_FACE
 from labeler.taxonomy import ATTRIBUTES
 
 Labels = Mapping[str, str | None]

@@ -22,7 +22,7 @@ from audit.review.images import Pictures
 from audit.review.session import HEADERS, LIFETIME, Gate, Visitor
 from audit.review.sheets import LONGEST_NAME
 from audit.review.work import LONGEST_NOTE, Review
-from audit.sheet import CANT_TELL, NO_FACE
+from audit.wording import CANT_TELL, NO_FACE
 from labeler.errors import LabelerError
 from labeler.pack import resource_folder
 from labeler.taxonomy import ATTRIBUTES

@@ -13,7 +13,8 @@ from audit.review.errors import RefusedError
 from audit.review.forecast import Curves, Outlook, from_answers
 from audit.review.sheets import UNNAMED, Line, Sheets, person
 from audit.review.store import KINDS, Event, Store
-from audit.sheet import ADJUDICATED, EXTRA, NO_FACE
+from audit.sheet import ADJUDICATED, EXTRA
+from audit.wording import NO_FACE
 from labeler.taxonomy import ATTRIBUTES
 
 AHEAD = 8

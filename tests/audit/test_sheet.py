@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from audit import population, sheet
 from audit.cli import main
+from audit.wording import CANT_TELL, NO_FACE
 from labeler.errors import LabelerError
 from labeler.taxonomy import ATTRIBUTES, COLUMNS
 from tests.audit.tables import Made, make
@@ -161,15 +162,15 @@ def test_two_annotators_agree_by_cohens_kappa_and_a_third_line_decides(
 
 def test_a_picture_without_a_face_is_a_class_of_its_own(made: Made, filled: Path, tmp_path: Path) -> None:
     rows = pd.read_csv(filled, keep_default_na=False)
-    rows.loc[:19, "gender"] = sheet.NO_FACE
-    rows.loc[20:29, "gender"] = sheet.CANT_TELL
+    rows.loc[:19, "gender"] = NO_FACE
+    rows.loc[20:29, "gender"] = CANT_TELL
     rows.to_csv(filled, index=False)
     out = tmp_path / "audit.json"
     call("report", made.labels, "--checked", filled, "--json", out, "--min-cell", "1")
     shares = [
         r for r in json.loads(out.read_text())["shares"] if r["attribute"] == "gender" and r["grade"] == "verified"
     ]
-    assert [r["class"] for r in shares] == ["male", "female", sheet.NO_FACE, sheet.CANT_TELL]
+    assert [r["class"] for r in shares] == ["male", "female", NO_FACE, CANT_TELL]
     assert sum(r["value"] for r in shares) == pytest.approx(1)
     assert "can't tell".replace("'", "’") in shares[0]["reason"].replace("'", "’")
 
