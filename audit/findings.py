@@ -13,6 +13,7 @@ from audit.wording import (
     GROUPINGS,
     NAMES,
     NO_FACE,
+    ROUNDING,
     UNIFORM,
     VERDICTS,
     confidence,
@@ -23,8 +24,6 @@ from audit.wording import (
 Record = Mapping[str, Any]
 
 UNCHECKED = "Going by unchecked guesses:"
-ROUNDING = 1e-9
-"""What a share may be off by the arithmetic alone."""
 NAMED = 3
 """Short classes of an attribute that the first screen names in full; it lists the others."""
 
@@ -176,6 +175,11 @@ def unchecked(document: Record) -> list[str]:
     return list(ATTRIBUTES) if checked is None else list(checked["unanswered"])
 
 
+def guessed(document: Record) -> list[str]:
+    """Return the attributes of `unchecked` as the page calls them in a sentence."""
+    return [GROUPINGS[attribute] for attribute in unchecked(document)]
+
+
 def _least_of_wanted(pair: tuple[Record, Record | None]) -> tuple[float, int]:
     record, planned = pair
     return float(record["value"]) / float(record["target"]), -_needed(planned)
@@ -210,8 +214,8 @@ def how_sure(document: Record) -> str:
             f"People checked {checked_images(checked)} drawn at random from this store. Each range "
             f"is a {confidence(document)} interval: it holds the true figure that often."
         )
-        guessed = [GROUPINGS[attribute] for attribute in unchecked(document)]
-        return f"{text} But what is said of {listed(guessed)} is a classifier’s guess." if guessed else text
+        names = guessed(document)
+        return f"{text} But what is said of {listed(names)} is a classifier’s guess." if names else text
     who = "nobody has" if checked is None else "people have not sufficiently"
     return (
         f"Not sure. A classifier guessed, and {who} checked its guesses here. The ranges show the play of chance; "

@@ -9,15 +9,15 @@ from typing import Any
 from audit.findings import (
     best_grade,
     checked_images,
+    guessed,
     listed,
     next_step,
     short_sentence,
     shortfalls,
-    unchecked,
     with_interval,
 )
 from audit.text import count, percent, plural, shown
-from audit.wording import ATTRIBUTES, GRADES, GROUPINGS, VERDICTS, confidence, interval, label
+from audit.wording import ATTRIBUTES, GRADES, VERDICTS, confidence, interval, label
 
 Record = Mapping[str, Any]
 
@@ -102,13 +102,13 @@ def share_table(document: Mapping[str, Any], attribute: str) -> list[str]:
 
 
 def _basis(document: Mapping[str, Any]) -> str:
-    guessed = [GROUPINGS[attribute] for attribute in unchecked(document)]
-    if len(guessed) == len(ATTRIBUTES):
+    names = guessed(document)
+    if len(names) == len(ATTRIBUTES):
         return "The shares are uncorrected: they count a classifier’s guesses."
     images = checked_images(document["store"]["checked"])
-    if not guessed:
+    if not names:
         return f"The shares are verified: they rest on {images} that people checked."
-    return f"The shares rest on {images} that people checked; those of {listed(guessed)} are a classifier’s guesses."
+    return f"The shares rest on {images} that people checked; those of {listed(names)} are a classifier’s guesses."
 
 
 def _short(document: Mapping[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from audit import graded, sheet, targets
 from audit import population as populations
 from audit.estimate import FloatArray, IntArray, kish, resample, wilson
 from audit.population import OK, Population
-from audit.text import FORMULA, count, plural, shown
+from audit.text import TO_CELL, count, plural, shown
 from labeler.errors import LabelerError
 from labeler.table import check_output
 from labeler.taxonomy import ATTRIBUTES
@@ -94,11 +94,9 @@ def raw_basis(counts: IntArray, confidence: float, seed: int) -> Basis:
     return Basis("raw", counts / n, ends[:, 0], ends[:, 1], draws, float(n))
 
 
-def verified_basis(found: graded.VerifiedShares, seed: int) -> Basis | None:
-    """Return the basis that one attribute's verified shares give; None where one of them has no value."""
+def verified_basis(found: graded.VerifiedShares, seed: int) -> Basis:
+    """Return the basis that one attribute's verified shares give, where they are known."""
     classes = found.estimates[: found.shape[0]]
-    if any(estimate.value is None for estimate in classes):
-        return None
     value, low, high = (np.array([getattr(e, end) for e in classes], np.float64) for end in ("value", "low", "high"))
     total = max(float(value.sum()), 1e-12)
     images = float(found.design.sizes.sum()) * total
@@ -411,13 +409,12 @@ def _basis(
     if answers is None:
         return raw_basis(population.counts(name), confidence, seed), None
     found = graded.verified(population, graded.Sample.read(population, labels, answers), (name,), confidence)
-    basis = verified_basis(found, seed)
-    if basis is None:
+    if found.unknown:
         raise PlanError(
             f"--checked: {found.unknown} for {name}; fill in the rest of the sheet, plan with --attribute for another "
             "attribute, or leave --checked out"
         )
-    return basis, graded.precision(population, answers, name)
+    return verified_basis(found, seed), graded.precision(population, answers, name)
 
 
 def _cells(population: Population) -> IntArray:
@@ -459,7 +456,7 @@ def write(plan: Plan, labels: str | os.PathLike[str], out: str | os.PathLike[str
     table = table.append_column("weight", pa.array(plan.weights[rows]))
     temporary = target.with_name(f".{target.name}.tmp")
     if target.suffix == ".csv":
-        paths = pc.replace_substring_regex(table.column("path"), f"^({FORMULA})", r"./\1")
+        paths = pc.replace_substring_regex(table.column("path"), *TO_CELL)
         table = table.set_column(table.schema.get_field_index("path"), "path", paths)
         pcsv.write_csv(table, temporary)
     else:

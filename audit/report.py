@@ -83,7 +83,7 @@ def _basis_sentence(document: Mapping[str, Any]) -> str:
 def _grade_sentence(document: Mapping[str, Any]) -> str:
     grades = {record["grade"] for record in document["shares"]}
     parts = []
-    guessed = [wording.GROUPINGS[attribute] for attribute in findings.unchecked(document)]
+    guessed = findings.guessed(document)
     if len(guessed) < len(wording.ATTRIBUTES):
         rest = f", but for {findings.listed(guessed)}" if guessed else ""
         parts.append(

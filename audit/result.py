@@ -172,6 +172,8 @@ def audit_files(
     return document
 
 
+GIVEN_AWAY = Estimate(None, None, None, None, None, "suppressed", agreement.COMPLEMENTARY)
+"""In the place of a number that would give a withheld one away."""
 FEW_UNKNOWN = 6
 """Withheld cells below which a statistic of the whole table is withheld too."""
 
@@ -330,7 +332,7 @@ class _Audit:
     def _hidden(self, images: float) -> Estimate:
         if images < self.options.min_cell:
             return Estimate.suppressed(self.options.min_cell)
-        return Estimate(None, None, None, None, None, "suppressed", agreement.COMPLEMENTARY)
+        return GIVEN_AWAY
 
     def _model_records(self, name: str) -> Iterator[Document]:
         if name not in self.modelled:
@@ -576,9 +578,10 @@ class _Audit:
     def _plan(self) -> Iterator[Document]:
         for name in self.target.judged if self.labelled else ():
             found = self.verified.get((name,))
-            basis = None if found is None else plan.verified_basis(found, self.options.seed)
-            if basis is None:
+            if found is None:
                 basis = plan.raw_basis(self._counts((name,)), self.options.confidence, self.options.seed)
+            else:
+                basis = plan.verified_basis(found, self.options.seed)
             try:
                 rows = plan.collect(
                     basis, self.population.classes[name], self.target.shares[name], self.options.confidence
@@ -762,7 +765,7 @@ def _blurred(estimate: Estimate, withheld: int) -> Estimate:
     if withheld == 0 or estimate.value is None:
         return estimate
     if withheld < FEW_UNKNOWN:
-        return Estimate(None, None, None, None, None, "suppressed", agreement.COMPLEMENTARY)
+        return GIVEN_AWAY
     value, low, high = (None if end is None else round(end, 2) for end in (estimate.value, estimate.low, estimate.high))
     return replace(estimate, value=value, low=low, high=high)
 

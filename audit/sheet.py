@@ -357,7 +357,8 @@ def read(files: Sequence[str | os.PathLike[str]], labels: str | os.PathLike[str]
     codes, agreements = _settled(rows, answers, paths, population)
     by = next(iter(strata.values()))[0].partition("-")[0]
     if by in sampling.SCHEMES and len(seeds) == 1 and (seed := seeds.pop()).isdigit():
-        _check_strata(sampling.stratify(population, by, int(seed), no_face=covers), strata, name)
+        expected = sampling.stratify(population, by, int(seed), no_face=covers)
+        _check_strata(expected, strata, design, population, name)
     return Checked(
         tuple(os.path.basename(os.fspath(file)) for file in files), rows, design, codes, agreements, by, covers
     )
@@ -374,20 +375,26 @@ def _check_pack(sheet: truth.TextTable, population: Population) -> None:
         )
 
 
-def _check_strata(expected: Strata, strata: Mapping[int, tuple[str, float]], name: str) -> None:
+def _check_strata(
+    expected: Strata, strata: Mapping[int, tuple[str, float]], design: Design, population: Population, name: str
+) -> None:
     """Check that each image lies in the stratum from which it was drawn: the store may have changed at equal size."""
-    here = dict(zip(expected.rows.tolist(), expected.stratum.tolist(), strict=True))
-    moved = sum(row not in here or expected.names[here[row]] != stratum for row, (stratum, _) in strata.items())
+    here = np.full(len(population.outcomes), -1)
+    here[expected.rows] = expected.stratum
+    moved = sum(here[row] < 0 or expected.names[here[row]] != stratum for row, (stratum, _) in strata.items())
     sizes = dict(zip(expected.names, expected.sizes.tolist(), strict=True))
-    drawn: dict[str, list[float]] = {}
-    for stratum, probability in strata.values():
-        drawn.setdefault(stratum, []).append(probability)
-    other = sum(round(len(p) / p[0]) != sizes.get(stratum) for stratum, p in drawn.items())
+    drawn = zip(_stratum_names(strata), design.sizes.tolist(), strict=True)
+    other = sum(sizes.get(stratum) != size for stratum, size in drawn)
     if moved or other:
         raise TruthError(
             f"{name}: {plural(moved, 'image')} and {plural(other, 'stratum', 'strata')} are not what they were when it "
             "was drawn; the store has changed or was labelled anew: give the table of that time, or draw a new sheet"
         )
+
+
+def _stratum_names(strata: Mapping[int, tuple[str, float]]) -> list[str]:
+    """Return the names of the strata on a sheet, in the order of its design."""
+    return sorted({stratum for stratum, _ in strata.values()})
 
 
 def _gather(
@@ -415,7 +422,7 @@ def _gather(
 def _design(
     rows: IntArray, strata: Mapping[int, tuple[str, float]], population: Population, name: str
 ) -> tuple[Design, bool]:
-    names = sorted({stratum for stratum, _ in strata.values()})
+    names = _stratum_names(strata)
     place = {stratum: h for h, stratum in enumerate(names)}
     stratum = np.array([place[strata[row][0]] for row in rows.tolist()], dtype=np.int64)
     drawn = np.bincount(stratum, minlength=len(names))

@@ -6,6 +6,8 @@ import re
 
 FORMULA = r"[=+\-@\t\r\n]"
 """What a spreadsheet takes for the beginning of a formula."""
+TO_CELL, OF_CELL = (f"^({FORMULA})", r"./\1"), (rf"^\./({FORMULA})", r"\1")
+"""What `cell` and `of_cell` replace and by what, for a whole column at once."""
 
 
 def cell(path: str) -> str:
@@ -16,7 +18,7 @@ def cell(path: str) -> str:
     >>> cell("=1+1.jpg"), cell("a=1.jpg")
     ('./=1+1.jpg', 'a=1.jpg')
     """
-    return f"./{path}" if re.match(FORMULA, path) else path
+    return re.sub(*TO_CELL, path)
 
 
 def of_cell(text: str) -> str:
@@ -27,7 +29,7 @@ def of_cell(text: str) -> str:
     >>> of_cell("./=1+1.jpg"), of_cell("./a.jpg")
     ('=1+1.jpg', './a.jpg')
     """
-    return text[2:] if re.match(rf"\./{FORMULA}", text) else text
+    return re.sub(*OF_CELL, text)
 
 
 def shown(text: str) -> str:

@@ -17,7 +17,7 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
 from audit.estimate import FloatArray, IntArray
-from audit.text import FORMULA, shown
+from audit.text import OF_CELL, shown
 from labeler.errors import TruthError
 from labeler.taxonomy import COLUMNS, group_of_age
 
@@ -158,7 +158,7 @@ def open_table(path: Path, also: tuple[str, ...] = (), kind: str = "truth file")
     if table.num_rows == 0:
         raise TruthError(f"{name}: holds no rows; add the images whose labels are known")
     columns = {column: _text(table.column(column)) for column in wanted}
-    columns["path"] = pc.replace_substring_regex(columns["path"], rf"^\./({FORMULA})", r"\1")
+    columns["path"] = pc.replace_substring_regex(columns["path"], *OF_CELL)
     return TextTable(path, columns, 1 if parquet else 2)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from audit.estimate import effective_wilson
 from audit.text import percent, plural, shown
+from audit.wording import ROUNDING
 
 UNCORRECTED = (
     "The shares are raw: they count a classifier's guesses, and its errors are not in their intervals. "
@@ -15,8 +16,6 @@ UNCORRECTED = (
 NO_MARGIN = "No margin was set, so there is nothing to pass or to fail. Fix one with --margin before you look."
 GROW = "Check more images; audit-labels sample --grow adds some."
 FILL_IN = "Fill in the rest of the sheet: {} of it lack a label."
-ROUNDING = 1e-9
-"""What a share may be off its margin by the arithmetic alone."""
 ENOUGH = 30.0
 """Effective images below which no verdict is given."""
 EXIT_CODES = {"pass": 0, "none": 0, "fail": 1, "inconclusive": 3}

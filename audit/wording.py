@@ -12,6 +12,8 @@ Record = Mapping[str, Any]
 TIMES = " × "
 NO_FACE, CANT_TELL = "no face", "can't tell"
 """What people may say of an image besides the pack's classes."""
+ROUNDING = 1e-9
+"""What a share may be off by the arithmetic alone."""
 UNIFORM = "uniform"
 """The target of even shares."""
 LONGEST = 17

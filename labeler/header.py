@@ -337,8 +337,13 @@ def _valid(orientation: int) -> int:
 
 def tiff_parts(data: bytes) -> Iterator[tuple[int, int]]:
     """Yield first byte and length of each strip or tile of a TIFF file's first folder."""
+    order = _TIFF_MAGIC[data[:4]]
+    found = {
+        tag: struct.unpack_from(f"{order}{count}{letter}", data, start)
+        for tag, letter, count, start in _tiff_entries(data, sum(_PARTS, ()))
+    }
     for begin, length in _PARTS:
-        yield from zip(_tiff_values(data, begin), _tiff_values(data, length), strict=False)
+        yield from zip(found.get(begin, ()), found.get(length, ()), strict=False)
 
 
 def tiff_is_deflated(data: bytes) -> bool:
@@ -346,32 +351,23 @@ def tiff_is_deflated(data: bytes) -> bool:
     return _tiff_tags(data, (_COMPRESSION_TAG,)).get(_COMPRESSION_TAG) in _DEFLATE
 
 
-def _tiff_values(data: bytes, wanted: int) -> tuple[int, ...]:
-    """Return every value of a SHORT or LONG tag of a TIFF file's first folder."""
-    order = _TIFF_MAGIC[data[:4]]
-    (position,) = struct.unpack_from(order + "I", data, 4)
-    (count,) = struct.unpack_from(order + "H", data, position)
-    for k in range(count):
-        tag, kind, values = struct.unpack_from(order + "HHI", data, position + 2 + 12 * k)
-        if tag == wanted and kind in (3, 4):
-            start = position + 10 + 12 * k
-            if values * (2 if kind == 3 else 4) > 4:
-                (start,) = struct.unpack_from(order + "I", data, start)
-            return struct.unpack_from(f"{order}{values}{'H' if kind == 3 else 'I'}", data, start)
-    return ()
-
-
 def _tiff_tags(data: bytes, wanted: tuple[int, ...]) -> dict[int, int]:
     """Return the first value of some SHORT or LONG tags of a TIFF file's first folder."""
     order = _TIFF_MAGIC[data[:4]]
+    return {
+        tag: struct.unpack_from(order + letter, data, start)[0] for tag, letter, _, start in _tiff_entries(data, wanted)
+    }
+
+
+def _tiff_entries(data: bytes, wanted: tuple[int, ...]) -> Iterator[tuple[int, str, int, int]]:
+    """Yield some SHORT or LONG tags of a TIFF file's first folder: struct's letter, how many values, and where."""
+    order = _TIFF_MAGIC[data[:4]]
     (position,) = struct.unpack_from(order + "I", data, 4)
-    (count,) = struct.unpack_from(order + "H", data, position)
-    tags: dict[int, int] = {}
-    for k in range(count):
-        tag, kind, values = struct.unpack_from(order + "HHI", data, position + 2 + 12 * k)
+    (entries,) = struct.unpack_from(order + "H", data, position)
+    for k in range(entries):
+        tag, kind, count = struct.unpack_from(order + "HHI", data, position + 2 + 12 * k)
         if tag in wanted and kind in (3, 4):
             start = position + 10 + 12 * k
-            if values * (2 if kind == 3 else 4) > 4:
+            if count * (2 if kind == 3 else 4) > 4:
                 (start,) = struct.unpack_from(order + "I", data, start)
-            (tags[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, start)
-    return tags
+            yield tag, "H" if kind == 3 else "I", count, start

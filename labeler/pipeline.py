@@ -122,8 +122,8 @@ class Summary:
     examples : mapping of str to str
         For each of these, one file and its error.
     known : int
-        Files whose row holds or is new. All rows of the table, unless a limit lets the rows of another pack stay in it
-        for now: those are not counted, but the new rows that wait for the others are.
+        Files whose row holds or is new. All rows of the table, unless a limit leaves rows of another pack in it until
+        a later run: those are not counted, but the new rows that wait for the others are.
     failures : int
         Those of them that failed, in this run or before; a picture without a face has not failed.
     counts : Counts

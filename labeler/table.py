@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 STATUSES = ("ok", "no_face", "unreadable", "corrupt", "too_large", "unsupported", "crashed")
 """What can become of an image file; only ``ok`` rows carry labels."""
 
-FAILURES = ("unreadable", "corrupt", "too_large", "unsupported", "crashed")
+FAILURES = tuple(status for status in STATUSES if status not in ("ok", "no_face"))
 """The statuses of files that failed; a good picture without a face has not."""
 
 FACE_COLUMNS = ("x", "y", "width", "height", "score", "quality", "roll")
