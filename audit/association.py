@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from scipy import special
 
 from audit.estimate import Estimate, FloatArray, IntArray, percentile_interval, resample
 
@@ -47,22 +50,87 @@ def npmi_of(joint: FloatArray) -> FloatArray:
     return np.asarray(value)
 
 
-def cramers_v(joint: FloatArray, replicates: FloatArray, n: int, confidence: float = 0.95) -> Estimate:
-    """Return Cramér's V with a percentile interval.
+def cramers_v(joint: FloatArray, n_eff: float, n: int, confidence: float = 0.95) -> Estimate:
+    """Return Cramér's V without what chance adds to it, with an interval.
+
+    Where two attributes are independent, φ² of n images is (R − 1)(C − 1) / n on average. That is taken off, and what
+    is left is 0 at least (Bergsma 2013, Journal of the Korean Statistical Society 42:323). n φ² follows about a
+    noncentral χ² distribution; the interval's ends are the noncentralities for which the one observed would be as
+    extreme as the confidence says (Smithson 2003, "Confidence intervals", chapter 4), the upper one at least what it
+    would be had chance alone been seen. Percentiles of a bootstrap lie too high: resampling adds chance once more.
 
     Parameters
     ----------
     joint : array of shape (R, C)
         Shares of the cells.
-    replicates : array of shape (B, R, C)
-        The same in resamples.
+    n_eff : float
+        Independent images that carry the same information; infinite where nothing is left to chance.
     n : int
         Images.
+    confidence : float
+        Strictly between 0 and 1.
+
+    Examples
+    --------
+    >>> found = cramers_v(np.array([[0.30, 0.20], [0.20, 0.30]]), 400, 400)
+    >>> [round(number, 3) for number in (found.value, found.low, found.high)]
+    [0.194, 0.102, 0.298]
     """
-    value = float(cramers_v_of(joint))
-    if np.isnan(value):
+    plain = float(cramers_v_of(joint))
+    if np.isnan(plain):
         return Estimate.undefined(n, "fewer than two classes of one attribute occur")
-    return Estimate(value, *percentile_interval(value, cramers_v_of(replicates), confidence), n, float(n))
+    if np.isinf(n_eff):
+        return Estimate(plain, plain, plain, n)
+    rows, columns = (int((joint.sum(axis=axis) > 0).sum()) - 1 for axis in (1, 0))
+    freedom, used = rows * columns, min(rows, columns)
+    square, tail = n_eff * plain**2 * used, (1 - confidence) / 2
+    ends = (
+        max(square - freedom, 0.0),
+        _noncentrality(square, freedom, 1 - tail),
+        _noncentrality(max(square, freedom), freedom, tail),
+    )
+    value, low, high = (min((end / (n_eff * used)) ** 0.5, 1.0) for end in ends)
+    return Estimate(value, min(low, value), max(high, value), n, n_eff)
+
+
+def _noncentrality(square: float, freedom: int, probability: float) -> float:
+    """Return for which noncentrality a χ² variable stays below a square with a probability; 0 where for none."""
+    if special.chndtr(square, freedom, 0.0) < probability:
+        return 0.0
+    return float(special.chndtrinc(square, freedom, probability))
+
+
+def effective_images(joint: FloatArray, variance: Callable[[FloatArray], FloatArray], errors: FloatArray) -> float:
+    """Return how many independent images would leave as much of φ² to chance as an estimated table does.
+
+    φ² is on average too large by ``Σ V(d_ab) / (p_a p_b)``, d_ab the error of ``p_ab − p_a p_b``, to first order
+    ``e_ab − p_b e_a − p_a e_b``; a simple random sample of n by (R − 1)(C − 1) / n. So their ratio is a mean design
+    effect (Rao and Scott 1981, JASA 76:221).
+
+    Parameters
+    ----------
+    joint : array of shape (R, C)
+        Estimated shares of the cells, adding to 1.
+    variance : callable
+        From values of the sampled images, shape (n, K), to the variances, shape (K,), of their estimated means in the
+        population, such as `audit.verified.Design.variance`.
+    errors : array of shape (n, R, C)
+        What each sampled image adds to the cells beyond what was known before.
+
+    Returns
+    -------
+    float
+        Infinite where nothing is left to chance.
+    """
+    total = errors.sum(axis=(1, 2))
+    errors = errors - total[:, None, None] * joint
+    rows, columns = joint.sum(axis=1), joint.sum(axis=0)
+    apart = errors - errors.sum(axis=2)[:, :, None] * columns - rows[:, None] * errors.sum(axis=1)[:, None, :]
+    variances = variance(apart.reshape(len(apart), -1)).reshape(joint.shape)
+    independent = np.outer(rows, columns)
+    bias = float(np.divide(variances, independent, out=np.zeros_like(variances), where=independent > 0).sum())
+    freedom = ((rows > 0).sum() - 1) * ((columns > 0).sum() - 1)
+    return float(freedom / bias) if bias > 0 else float("inf")
 
 
 def npmi(joint: FloatArray, replicates: FloatArray, n: int, confidence: float = 0.95) -> list[Estimate]:
@@ -81,18 +149,6 @@ def npmi(joint: FloatArray, replicates: FloatArray, n: int, confidence: float = 
         else:
             found.append(Estimate(value, *percentile_interval(value, draws[:, cell], confidence), n, float(n)))
     return found
-
-
-def chance_v(joint: IntArray, replicates: int, seed: int) -> float | None:
-    """Return the median of Cramér's V in stores of this size in which the two attributes are independent."""
-    n = int(joint.sum())
-    if n == 0:
-        return None
-    independent = np.outer(joint.sum(axis=1), joint.sum(axis=0)) / n**2
-    draws = np.random.default_rng(seed).multinomial(n, independent.ravel() / independent.sum(), size=replicates)
-    values = cramers_v_of(draws.reshape(replicates, *joint.shape) / n)
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if len(known) else None
 
 
 def resampled_shares(joint: IntArray, replicates: int, seed: int) -> FloatArray:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from audit.estimate import REPLICATES, Estimate, FloatArray, IntArray, percentile_interval, resample
+from audit.estimate import REPLICATES, Estimate, FloatArray, IntArray, resample, wilson
 
 Statistic = Callable[[FloatArray, FloatArray], FloatArray]
 
@@ -20,7 +20,7 @@ class Balance:
     Parameters
     ----------
     estimate : Estimate
-        The statistic with its bootstrap interval.
+        The statistic with its interval.
     chance : float or None
         The median of the statistic in stores of the same size drawn from the target itself; None where that is
         infinite or there is no image.
@@ -108,7 +108,7 @@ def measure(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> Balance:
-    """Return one of `STATISTICS` with a bootstrap interval and the value of chance alone.
+    """Return one of `STATISTICS` with its interval, as `of_shares` says, and the value of chance alone.
 
     Parameters
     ----------
@@ -137,18 +137,29 @@ def measure(
     statistic, wanted = STATISTICS[name], np.asarray(target)
     rng = np.random.default_rng(seed)
     chance = float(np.median(statistic(rng.multinomial(n, wanted, size=replicates) / n, wanted)))
-    value = float(statistic(counts / n, wanted))
-    expected = chance if np.isfinite(chance) else None
-    if not np.isfinite(value):
-        return Balance(Estimate.undefined(n, "infinite: a class has no image"), expected)
-    low, high = percentile_interval(value, statistic(resample(counts, replicates, rng) / n, wanted), confidence)
-    return Balance(Estimate(value, low, high, n, float(n)), expected)
+    draws = resample(counts, replicates, rng) / n
+    ends = np.array([wilson(int(count), n, confidence) for count in counts])
+    return Balance(
+        of_shares(name, counts / n, draws, ends, wanted, n, confidence), chance if np.isfinite(chance) else None
+    )
 
 
 def of_shares(
-    name: str, shares: FloatArray, replicates: FloatArray, target: FloatArray, n: int, confidence: float = 0.95
+    name: str,
+    shares: FloatArray,
+    replicates: FloatArray,
+    ends: FloatArray,
+    target: FloatArray,
+    n: int,
+    confidence: float = 0.95,
 ) -> Estimate:
-    """Return one of `STATISTICS` from estimated shares and their bootstrap replicates.
+    """Return one of `STATISTICS` from estimated shares, with an interval.
+
+    The imbalance ratio lies between the ratio of the largest class's lower end to the smallest one's upper end and the
+    ratio of the largest upper end to the smallest lower one. The others look less even than the store is, by chance
+    alone, and their resamples less even once more: from the percentile on the even side twice the bias is taken, which
+    resampling measures, and every interval reaches to the most even value where shares at that value would, by chance,
+    be found as uneven as often as the confidence allows.
 
     Parameters
     ----------
@@ -158,6 +169,8 @@ def of_shares(
         Adding to 1.
     replicates : array of shape (B, K)
         The same in resamples.
+    ends : array of shape (K, 2)
+        The intervals of the shares.
     target : array of shape (K,)
         Shares wanted.
     n : int
@@ -166,11 +179,48 @@ def of_shares(
     Examples
     --------
     >>> even = np.array([0.5, 0.5])
-    >>> of_shares("evenness", even, np.array([even]), even, 10).value
+    >>> of_shares("evenness", even, np.array([even]), np.array([[0.4, 0.6]] * 2), even, 10).value
     1.0
     """
     value = float(STATISTICS[name](shares, target))
     if not np.isfinite(value):
         return Estimate.undefined(n, "infinite: a class has no image")
-    low, high = percentile_interval(value, STATISTICS[name](replicates, target), confidence)
-    return Estimate(value, low, high, n, float(n))
+    low, high = _ratio_interval(ends) if name == "imbalance_ratio" else _shifted(name, replicates, target, confidence)
+    best = float(STATISTICS[name](_most_even(name, target), target))
+    if abs(value - best) <= _by_chance(name, replicates, target, confidence):
+        low, high = min(low, best), (None if high is None else max(high, best))
+    return Estimate(value, min(low, value), None if high is None else max(high, value), n, float(n))
+
+
+def _most_even(name: str, target: FloatArray) -> FloatArray:
+    """Return the shares from which a statistic says how far others lie."""
+    return target if name == "total_variation" else np.full(len(target), 1 / len(target))
+
+
+def _by_chance(name: str, replicates: FloatArray, target: FloatArray, confidence: float) -> float:
+    """Return how far from its most even value a statistic comes by chance where the shares are at that value."""
+    statistic, aim = STATISTICS[name], _most_even(name, target)
+    drawn = np.clip(aim + replicates - replicates.mean(axis=0), 0.0, None)
+    off = np.abs(statistic(drawn / drawn.sum(axis=1, keepdims=True), target) - statistic(aim, target))
+    return float(np.quantile(off, 0.5 + confidence / 2, method="higher"))
+
+
+def _ratio_interval(ends: FloatArray) -> tuple[float, float | None]:
+    """Return between which ratios of the largest to the smallest share those lie that the intervals allow."""
+    lows, highs = ends.T
+    low = max(1.0, float(lows.max() / highs.min()))
+    return low, (float(highs.max() / lows.min()) if lows.min() > 0 else None)
+
+
+def _shifted(name: str, replicates: FloatArray, target: FloatArray, confidence: float) -> tuple[float, float]:
+    """Return the percentiles of a bootstrap, that on the even side less twice the bias that it shows.
+
+    The bias shrinks the less even the shares are, so that the other end stays where it is.
+    """
+    statistic, tail = STATISTICS[name], (1 - confidence) / 2
+    drawn = statistic(replicates, target)
+    bias = float(drawn.mean() - statistic(replicates.mean(axis=0), target))
+    low, high = (float(np.quantile(drawn, share)) for share in (tail, 1 - tail))
+    if name == "total_variation":
+        return max(low - 2 * bias, 0.0), high
+    return low, min(high - 2 * bias, float(len(target)) if name == "effective_classes" else 1.0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audit import population as populations
+from audit.association import cramers_v, effective_images
 from audit.estimate import Estimate, FloatArray, IntArray
 from audit.population import OK, Population
 from audit.sheet import Checked
@@ -91,6 +92,16 @@ class VerifiedShares:
         """Return bootstrap replicates of the cells' shares among the classes, shape (count, *shape)."""
         drawn = replicates(self.design, self.answers, self.predictions, self.mean, count, seed)
         return among_classes(drawn[:, : int(np.prod(self.shape))]).reshape(count, *self.shape)
+
+    def association(self, confidence: float = 0.95) -> Estimate:
+        """Return Cramér's V of two attributes."""
+        cells, errors = int(np.prod(self.shape)), self.answers - self.predictions
+        corrected = np.clip(self.mean + self.design.mean(errors), 0.0, 1.0)[:cells]
+        scale = float(corrected.sum())
+        joint = among_classes(corrected[None])[0].reshape(self.shape)
+        inside = errors[:, :cells].reshape(-1, *self.shape) / (scale or 1.0)
+        n_eff = effective_images(joint, self.design.variance, inside)
+        return cramers_v(joint, n_eff, len(self.answers), confidence)
 
     def shares(self) -> FloatArray:
         """Return the cells' shares among the classes, adding to 1."""

@@ -413,8 +413,10 @@ class _Audit:
         if self.few[(name,)].any():
             return
         shares, draws = found.shares(), found.resampled(self.options.replicates, self.options.seed)
+        ends = np.array([(estimate.low, estimate.high) for estimate in found.estimates[: len(wanted)]], np.float64)
+        n, confidence = len(found.answers), self.options.confidence
         for statistic in balance.STATISTICS:
-            gap = balance.of_shares(statistic, shares, draws, wanted, len(found.answers), self.options.confidence)
+            gap = balance.of_shares(statistic, shares, draws, ends, wanted, n, confidence)
             yield self._balance_record(name, statistic, "verified", gap, None)
 
     def _distinct_counts(self) -> dict[str, IntArray]:
@@ -428,15 +430,17 @@ class _Audit:
         }
 
     def _cramers_v(self, pair: tuple[str, ...]) -> Document:
-        options, counts = self.options, self._counts(pair)
+        found, confidence = self.verified.get(pair), self.options.confidence
+        grade = "raw" if found is None else "verified"
         if self.labelled == 0:
-            estimate, chance, grade = Estimate.undefined(0, "no image was labelled"), None, "raw"
+            estimate = Estimate.undefined(0, "no image was labelled")
+        elif found is None:
+            shares = self._counts(pair) / self.labelled
+            estimate = association.cramers_v(shares, self.labelled, self.labelled, confidence)
         else:
-            joint, draws, n, grade = self._best_joint(pair)
-            estimate = association.cramers_v(joint, draws, n, options.confidence)
-            estimate = _blurred(estimate, int(self._hidden_pair(pair, grade).sum()))
-            chance = association.chance_v(counts, options.replicates, options.seed) if grade == "raw" else None
-        return self._balance_record(TIMES.join(pair), "cramers_v", grade, estimate, chance)
+            estimate = found.association(confidence)
+        estimate = _blurred(estimate, int(self._hidden_pair(pair, grade).sum()))
+        return self._balance_record(TIMES.join(pair), "cramers_v", grade, estimate, None)
 
     def _best_joint(self, pair: tuple[str, ...]) -> tuple[FloatArray, FloatArray, int, str]:
         options = self.options

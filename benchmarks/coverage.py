@@ -45,9 +45,10 @@ MEAN, WORST = (0.93, 0.97), 0.92
 
 @dataclass
 class Store:
-    """A simulated store: its images' predictions, and the true classes and shares of one attribute."""
+    """A simulated store: its images' predictions and true classes, and those and the shares of one attribute."""
 
     probabilities: Mapping[str, FloatArray]
+    all_true: Mapping[str, IntArray]
     attribute: str
     true: IntArray
     known: FloatArray
@@ -79,7 +80,8 @@ def draw_store(images: agreement.Images, attribute: str, mix: FloatArray, rng: n
         here = true == label
         rows[here] = rng.choice(np.flatnonzero(images.true[attribute] == label), here.sum())
     probabilities = {name: images.probabilities[name][rows] for name in ATTRIBUTES}
-    return Store(probabilities, attribute, true, np.bincount(true, minlength=len(mix)) / STORE)
+    all_true = {name: classes[rows] for name, classes in images.true.items()}
+    return Store(probabilities, all_true, attribute, true, np.bincount(true, minlength=len(mix)) / STORE)
 
 
 def strata_of(store: Store, scheme: str) -> tuple[IntArray, IntArray, FloatArray]:

@@ -147,12 +147,11 @@ def test_a_classifier_that_is_never_wrong_and_always_sure_is_not_called_certain(
 @given(st.lists(st.integers(0, 3), min_size=4, max_size=4), st.integers(0, 1000))
 def test_association_of_tables_with_empty_rows_columns_and_cells(counts: list[int], seed: int) -> None:
     joint = np.array(counts).reshape(2, 2)
-    if joint.sum() == 0:
-        assert association.chance_v(joint, 10, seed) is None
-        return
     n = int(joint.sum())
+    if n == 0:
+        return
     draws = association.resampled_shares(joint, 20, seed)
-    sound(association.cramers_v(joint / n, draws, n))
+    sound(association.cramers_v(joint / n, n, n))
     all_sound(association.npmi(joint / n, draws, n))
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.balance import STATISTICS, measure
+from audit.balance import STATISTICS, measure, of_shares
+from audit.estimate import FloatArray
 from audit.prevalence import raw_shares, uniform
 
 
@@ -61,3 +62,23 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> Non
     first, again, other = (measure("evenness", counts, uniform(3), seed=seed) for seed in (4, 4, 5))
     assert first == again
     assert first != other
+
+
+@pytest.mark.parametrize("shares", [np.full(7, 1 / 7), np.array([0.3, 0.2, 0.15, 0.15, 0.1, 0.05, 0.05])])
+@pytest.mark.parametrize("name", sorted(STATISTICS))
+def test_intervals_of_balance_hold_the_truth_of_even_and_uneven_stores(name: str, shares: FloatArray) -> None:
+    rng, target = np.random.default_rng(8), uniform(7)
+    true = float(STATISTICS[name](shares, np.asarray(target)))
+    held = []
+    for seed in range(200):
+        found = measure(name, rng.multinomial(300, shares), target, replicates=200, seed=seed).estimate
+        assert found.low is not None
+        held.append(found.low <= true + 1e-9 and (found.high is None or true - 1e-9 <= found.high))
+    assert np.mean(held) > 0.92
+
+
+def test_a_ratio_has_no_upper_end_where_a_class_may_be_absent() -> None:
+    even = np.full(2, 0.5)
+    found = of_shares("imbalance_ratio", np.array([0.9, 0.1]), even[None], np.array([[0.5, 1], [0, 0.2]]), even, 10)
+    assert found.high is None
+    assert found.low == pytest.approx(2.5)
