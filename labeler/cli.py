@@ -252,7 +252,10 @@ def _too_many(summary: Summary, allowed: float) -> str:
 
 def _in_words(counts: Mapping[str, int]) -> str:
     """Return counts as a person reads them; rows made in another way are no changes of the store."""
-    words = {"relabelled": "relabelled because of another pack, another option or --relabel"}
+    words = {
+        "relabelled": "relabelled because of another pack, another option or --relabel",
+        "retried": "tried again since they could not be read",
+    }
     return ", ".join(f"{n} {words.get(name, name)}" for name, n in counts.items() if n or name not in words)
 
 

@@ -54,6 +54,8 @@ class Counts:
         Files without a row, files that are not as their row says, rows without a file, and files whose row holds.
     relabelled : int
         Files as they were, labelled anew since the pack, the preprocessing or an option is another, or on demand.
+    retried : int
+        Files as they were, which could not be read; they are tried in every run, whatever its limit.
     resumed : int
         Files that an interrupted run has labelled already.
     remaining : int
@@ -65,13 +67,14 @@ class Counts:
     gone: int = 0
     unchanged: int = 0
     relabelled: int = 0
+    retried: int = 0
     resumed: int = 0
     remaining: int = 0
 
     @property
     def to_label(self) -> int:
         """Files to label in this run."""
-        return self.new + self.changed + self.relabelled
+        return self.new + self.changed + self.relabelled + self.retried
 
 
 class Cursor:
@@ -99,6 +102,7 @@ class Cursor:
                 self._sizes = _integers(batch.column("size_bytes"))
                 self._times = _integers(batch.column("mtime_ns"))
                 self._settled = self._settled_of(batch)
+                self._unread = unread(batch)
                 self._failed = failed(batch)
                 self._length = batch.num_rows
                 break
@@ -124,6 +128,12 @@ class Cursor:
         at = self._at
         same = self._sizes[at] == entry.size_bytes and self._times[at] == entry.mtime_ns
         return bool(same and self._settled[at])
+
+    def unread(self, entry: Entry) -> bool:
+        """Tell whether this row, of the same path, says that a file could not be read and the file is as it was."""
+        at = self._at
+        size, time = (_UNKNOWN if value is None else value for value in (entry.size_bytes, entry.mtime_ns))
+        return bool(self._unread[at] and self._sizes[at] == size and self._times[at] == time)
 
     def holding(self, files: _Files, start: int, most: int) -> int:
         """Return how many files from one on are, in this order, those of this row and the next, and as they were."""
@@ -177,10 +187,16 @@ def settled(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
     What could not be read may be readable now, and HEIC is, once its extra is installed.
     """
     status = batch.column("status").cast(pa.string()).to_numpy(zero_copy_only=False)
-    values = status != "unreadable"
+    values = ~unread(batch)
     if (status == "unsupported").any() and heic_supported():
         values &= batch.column("error").to_numpy(zero_copy_only=False) != HEIC_MISSING
     return np.asarray(values, bool)
+
+
+def unread(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+    """Tell of each row whether its file could not be read."""
+    found = pc.is_in(batch.column("status"), value_set=pa.array(["unreadable"]))
+    return np.asarray(found.to_numpy(zero_copy_only=False), bool)
 
 
 def failed(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
@@ -202,7 +218,7 @@ class Merge:
     compatible : bool
         Whether the table's rows are those of the same pack and options; if not, every file is labelled.
     limit : int or None
-        Most files to label.
+        Most files to label, besides those that could not be read and are tried again.
     verify : bool
         Whether unchanged files are read and compared with their content hash.
     on_gap : callable
@@ -301,7 +317,11 @@ class Merge:
                 counts.resumed += 1
                 yield part.keep(number)
                 return
-        if self.limit is not None and counts.to_label >= self.limit:
+        if known and self.compatible and table.unread(entry):
+            counts.retried += 1
+            yield Label(entry)
+            return
+        if self.limit is not None and counts.to_label - counts.retried >= self.limit:
             counts.remaining += 1
             if known and self.compatible:
                 yield table.keep()

@@ -180,6 +180,7 @@ class Summary:
             "gone": self.counts.gone,
             "unchanged": self.counts.unchanged,
             "relabelled": self.counts.relabelled,
+            "retried": self.counts.retried,
             "resumed": self.counts.resumed,
             "remaining": self.counts.remaining,
             "altered": list(self.altered),

@@ -219,6 +219,7 @@ def test_a_dry_run_says_what_is_to_do_and_does_nothing(store: Path, tmp_path: Pa
         "gone": 1,
         "unchanged": 4,
         "relabelled": 0,
+        "retried": 0,
         "resumed": 0,
         "remaining": 0,
     }

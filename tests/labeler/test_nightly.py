@@ -294,7 +294,18 @@ def test_a_file_that_could_not_be_read_is_tried_again(night: Night, monkeypatch:
 
         patched.setattr(store_module, "_open_regular", fail)
         assert night.label().failed == {"unreadable": 6}
-    assert night.label().labelled == 6
+    again = night.label()
+    assert again.labelled == 6
+    assert again.counts == Counts(retried=6)
+
+
+def test_files_that_cannot_be_read_leave_a_limit_to_the_others(night: Night) -> None:
+    night.fill(6)
+    for k in range(8):
+        (night.store / "0" / f"-{k}.png").symlink_to("nowhere")
+    nights = [night.label(most=10), night.label(most=2), night.label(most=3), night.label(most=3)]
+    assert [(summary.labelled, summary.counts.remaining) for summary in nights] == [(2, 4), (2, 2), (2, 0), (0, 0)]
+    assert nights[-1].counts == Counts(unchanged=6, retried=8)
 
 
 def test_the_share_of_failures_is_that_of_the_whole_store_on_any_night(night: Night) -> None:

@@ -279,6 +279,7 @@ def test_the_summary_as_json_holds_every_part(store: Path, tmp_path: Path, pack:
         "gone",
         "unchanged",
         "relabelled",
+        "retried",
         "resumed",
         "remaining",
         "altered",
