@@ -364,7 +364,7 @@ def normalised(probabilities: Single) -> FloatArray:
 def _parquet(name: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(name)
-    except (pa.ArrowException, OSError) as error:
+    except table.PARQUET_ERRORS as error:
         raise _damaged(name, error) from error
 
 
@@ -377,7 +377,7 @@ def _batches(file: pq.ParquetFile, columns: list[str], name: str) -> Iterator[pa
 def _row_group(file: pq.ParquetFile, group: int, columns: list[str], name: str) -> pa.Table:
     try:
         return file.read_row_group(group, columns=columns)
-    except (pa.ArrowException, OSError) as error:
+    except table.PARQUET_ERRORS as error:
         raise _damaged(name, error) from error
 
 

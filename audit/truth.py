@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from audit.estimate import FloatArray, IntArray
 from audit.text import OF_CELL, shown
 from labeler.errors import TruthError
+from labeler.table import PARQUET_ERRORS
 from labeler.taxonomy import COLUMNS, group_of_age
 
 TextColumn: TypeAlias = "pa.Array[Any]"
@@ -144,7 +145,7 @@ def open_table(path: Path, also: tuple[str, ...] = (), kind: str = "truth file")
         with path.open("rb") as stream:
             parquet = stream.read(4) == b"PAR1"
         table = pq.read_table(path) if parquet else _read_csv(path)
-    except (pa.ArrowException, OSError) as error:
+    except PARQUET_ERRORS as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise TruthError(f"{name}: cannot be read as CSV or Parquet ({shown(reason)}); save it as UTF-8 CSV") from error
     wanted = [column for column in ("path", *LABELS, *OPTIONAL, *also) if column in table.column_names]

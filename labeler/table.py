@@ -30,6 +30,9 @@ well the landmarks fit a frontal face (both 0 to 1), and the turn in the picture
 
 ROW_GROUP_ROWS = 65_536
 _PREFIX = "efrs."
+PARQUET_ERRORS = (pa.ArrowException, OSError, ValueError)
+"""What pyarrow raises where a file is damaged; ValueError for a name in its footer that is no text."""
+
 _MAGIC = b"PAR1"
 _OTHER_FORMATS = frozenset(
     ".csv .tsv .txt .json .jsonl .ndjson .html .xlsx .xls .ods .feather .arrow .db .sqlite .gz .zip".split()
@@ -177,7 +180,7 @@ def read_info(path: str | os.PathLike[str]) -> TableInfo:
         raise TableError(f"{name}: is {kind}, not a label table; name the Parquet file that label-images wrote")
     try:
         arrow_schema = pq.read_schema(name)
-    except (pa.ArrowException, OSError) as error:
+    except PARQUET_ERRORS as error:
         raise TableError(f"{name}: not a readable Parquet file ({_first_line(error)}); {_remedy(name)}") from error
     metadata = arrow_schema.metadata or {}
     try:
@@ -192,6 +195,12 @@ def read_info(path: str | os.PathLike[str]) -> TableInfo:
     missing = [field for field in schema(info.classes).names if field not in arrow_schema.names]
     if missing:
         raise TableError(f"{name}: the column {missing[0]} is missing; write the table anew with label-images")
+    for field in schema(info.classes):
+        kind = arrow_schema.field(field.name).type
+        if not kind.equals(field.type):
+            raise TableError(
+                f"{name}: the column {field.name} is {kind}, not {field.type}; write the table anew with label-images"
+            )
     return info
 
 
@@ -220,7 +229,7 @@ def read(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> 
     info = read_info(path)
     try:
         rows = pq.read_table(os.fspath(path), columns=list(columns) if columns is not None else None)
-    except (pa.ArrowException, OSError) as error:
+    except PARQUET_ERRORS as error:
         raise _damaged(path, error) from error
     return LabelTable(info, rows)
 
@@ -300,14 +309,14 @@ class Rows:
                     ):
                         arrays = [_as(batch.column(item.name), item.type) for item in wanted]
                         yield pa.RecordBatch.from_arrays(arrays, schema=wanted)
-            except (pa.ArrowException, OSError) as error:
+            except PARQUET_ERRORS as error:
                 raise _damaged(path, error) from error
 
     @staticmethod
     def _open(path: Path) -> pq.ParquetFile:
         try:
             return pq.ParquetFile(path, memory_map=False, buffer_size=1 << 20)
-        except (pa.ArrowException, OSError) as error:
+        except PARQUET_ERRORS as error:
             raise _damaged(path, error) from error
 
 
@@ -370,7 +379,7 @@ def check_table_output(path: str | os.PathLike[str]) -> Path:
         raise TableError(f"--out {target}: is no label table and would be lost; name another file, or move it away")
     try:
         metadata = pq.read_schema(os.fspath(target)).metadata or {}
-    except (pa.ArrowException, OSError):
+    except PARQUET_ERRORS:
         return target
     if f"{_PREFIX}schema_version".encode() not in metadata:
         raise TableError(f"--out {target}: is Parquet, but no label table; name another file, or move it away")

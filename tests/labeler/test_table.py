@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -278,6 +279,35 @@ def test_a_damaged_table_raises_nothing_but_a_table_error(tmp_path: Path) -> Non
         target.write_bytes(content[:length])
         with pytest.raises(TableError):
             read(target)
+
+
+def test_a_damaged_footer_raises_nothing_but_a_table_error(tmp_path: Path) -> None:
+    target = tmp_path / "labels.parquet"
+    write(target, batches(rows(50), 50), INFO)
+    content = target.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    rng = np.random.default_rng(1)
+    refused = 0
+    for _ in range(400):
+        damaged = bytearray(content)
+        damaged[int(rng.integers(footer, len(content)))] ^= 1 << int(rng.integers(8))
+        target.write_bytes(damaged)
+        try:
+            read(target)
+        except TableError:
+            refused += 1
+    assert refused > 100
+
+
+def test_a_column_of_another_type_is_named(tmp_path: Path) -> None:
+    target = tmp_path / "labels.parquet"
+    write(target, batches(rows(5), 5), INFO)
+    table = pq.read_table(target)
+    place = table.column_names.index("width")
+    changed = table.set_column(place, "width", table["width"].cast(pa.string()))
+    pq.write_table(changed.replace_schema_metadata(table.schema.metadata), target)
+    with pytest.raises(TableError, match="the column width is string, not"):
+        read(target)
 
 
 def test_what_a_table_says_of_itself_is_kept() -> None:
