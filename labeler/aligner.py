@@ -88,6 +88,7 @@ class Aligner:
         follow: Callable[[Place, Pose], Place],
         *,
         upright: bool = False,
+        turned: bool = True,
     ) -> Place:
         """Return where a face lies, from where it was seen, by looking at one window after the other.
 
@@ -105,6 +106,8 @@ class Aligner:
             Gives the place to which a pose seen in the window of a place leads.
         upright : bool
             Whether the detector was sure of the face, as it seldom is of those that are turned.
+        turned : bool
+            Whether the coarse network is asked at all; without it a face stays about as upright as it was seen.
 
         Raises
         ------
@@ -114,7 +117,8 @@ class Aligner:
         nearer = self._settle_upright(place, view, follow) if upright else None
         if nearer is not None:
             return nearer
-        for runner, (most_looks, far) in zip((self._coarse, self._fine), _LOOKS, strict=True):
+        stages = list(zip((self._coarse, self._fine), _LOOKS, strict=True))
+        for runner, (most_looks, far) in stages if turned else stages[1:]:
             for _ in range(most_looks):
                 pose = _pose(runner, view(place))
                 place = follow(place, pose)

@@ -18,7 +18,7 @@ from labeler.detector import THRESHOLD, Detector, Faces
 from labeler.pack import Manifest
 from labeler.verifier import Verifier
 
-PREPROCESSING_VERSION = "9"
+PREPROCESSING_VERSION = "10"
 """Changes whenever the same file would give another crop; kept in the label table."""
 
 MIN_FACE = 1 / 8
@@ -52,6 +52,9 @@ _FAR = 0.2
 
 _RATHER = 2.0
 """How much larger the log-odds must be where the detector sees it."""
+
+_TURNED = math.cos(math.radians(40))
+"""Cosine of the turn from where the detector sees a face beyond which a place without it is tried too."""
 
 _PERHAPS = 0.5
 """Score of a face whose place in the detector's eyes is worth a look."""
@@ -416,11 +419,11 @@ class _Needed:
     clear: float
 
 
-_FIRST = _Needed(THRESHOLD, 5.1, _SURE, 5.8)
-_FIRST_QUARTER = _Needed(0.3, 6.1, 0.88, 7.5)
-_SECOND = _Needed(0.1, 5.6, _SURE, 6.5)
-_SECOND_QUARTER = _Needed(0.1, 6.1, 0.88, 6.5)
-_DIAGONAL = _Needed(0.2, 6.1, math.inf, 7.5)
+_FIRST = _Needed(THRESHOLD, 4.8, _SURE, 5.8)
+_FIRST_QUARTER = _Needed(0.3, 5.8, 0.88, 7.5)
+_SECOND = _Needed(0.1, 5.3, _SURE, 6.5)
+_SECOND_QUARTER = _Needed(0.1, 5.8, 0.88, 6.5)
+_DIAGONAL = _Needed(0.2, 5.8, math.inf, 7.5)
 
 _SAME_FACE = 0.3
 """Share of the smaller box that two boxes of one face have in common at least."""
@@ -595,24 +598,33 @@ def _aligned(views: _Views, face: Face, networks: Networks) -> Face:
 def _laid(views: _Views, face: Face, networks: Networks, *, upright: bool = False) -> tuple[Plane, bool, float | None]:
     """Return a face's places where the aligner sees them, or else where the detector does, and whether it is so.
 
-    The aligner may take the nose or the ear of a profile for a small face. Where it ends far from the detector's
-    landmarks, the verifier chooses between the two; its odds, if it was asked, are returned too.
+    The aligner may take the nose or the ear of a profile for a small face, or lay a profile upside down. Where it ends
+    far from the detector's landmarks, the verifier chooses between the two, and where it has turned the face far also
+    the place to which its fine network alone comes; its odds, if it was asked, are returned too.
     """
     start = fit(face.landmarks, _ALIGNER_TARGET)[0]
     end, own = _settled(views, start, networks.aligner, upright=upright), start.back(_ALIGNER_PLACES)
     if face.score < _PERHAPS or np.abs(end - own).mean() <= _FAR * abs(own[1] - own[0]):
         return end, False, None
     before, after = (_odds(views, _points(places), networks.verifier) for places in (own, end))
+    if ((end[1] - end[0]) / (own[1] - own[0])).real < _TURNED:
+        straight = _settled(views, start, networks.aligner, turned=False)
+        odds = _odds(views, _points(straight), networks.verifier)
+        if odds > after:
+            end, after = straight, odds
     return (own, True, before) if before > after + _RATHER else (end, False, after)
 
 
-def _settled(views: _Views, start: Similarity, aligner: Aligner, *, upright: bool = False) -> Plane:
+def _settled(
+    views: _Views, start: Similarity, aligner: Aligner, *, upright: bool = False, turned: bool = True
+) -> Plane:
     """Return the landmarks' places, shape (5,), as `TEMPLATE` lies where the aligner sees the face, given a window."""
 
     def view(way: Similarity) -> Pixels:
         return views.gray(way, WINDOW)
 
-    return aligner.settle(start, view, _followed, upright=upright).back(_ALIGNER_PLACES)
+    way = aligner.settle(start, view, _followed, upright=upright, turned=turned)
+    return way.back(_ALIGNER_PLACES)
 
 
 def _steadied(views: _Views, first: Plane, aligner: Aligner) -> Points:

@@ -32,7 +32,7 @@ from training.fitting import Fit
 from training.merge import merge_averages
 from training.networks import Convolution, Labeler, NormaliseContrast, ResidualBlock
 from training.parallel import Loss
-from training.pictures import Matrix, Pictures, Pixels, cut, read_aligned_pictures
+from training.pictures import Matrix, Pictures, Pixels, cut, draw_surroundings, read_aligned_pictures
 from training.quantise import quantise
 from training.sources import PROVENANCE, STORED_SIDE, Indices, picture_paths
 
@@ -40,8 +40,10 @@ OUTPUT = "pose"
 INPUT = "window"
 VALIDATION = 2000
 BATCH = 256
-SURROUNDED = 0.6
-"""Share of windows in which another picture, not a replicated border, lies around the training picture."""
+AMONG_PICTURES, AMONG_SHADES = 0.4, 0.4
+"""Shares of windows in which another picture, and in which shades, lie around the training picture. In what remains its
+border is repeated, as labelling does past the edge of an image. What is around must not tell where the face lies: had
+it always been a border or an upright face, the network would see the picture's edge and not the face alone."""
 
 ROUNDING = 0.01
 """Distance, as a share of the crop, below which the loss grows as the square (pseudo-Huber)."""
@@ -233,8 +235,8 @@ def training_windows(pictures: Pictures, order: Indices, stage: Stage, seed: tup
 
 def _window(pictures: Pictures, k: int, stage: Stage, rng: np.random.Generator) -> tuple[Pixels, Offset, bool]:
     offset = draw_offset(stage.offsets, rng)
-    others = pictures.pixels[int(rng.integers(len(pictures)))] if rng.random() < SURROUNDED else None
-    crop = cut(pictures.pixels[k], offset.window(pictures.frames[k]), WINDOW, WINDOW, others)
+    around = draw_surroundings(pictures, AMONG_PICTURES, AMONG_SHADES, rng)
+    crop = cut(pictures.pixels[k], offset.window(pictures.frames[k]), WINDOW, WINDOW, around)
     crop = disturbed_pixels(crop, PIXELS, rng)
     mirrored = bool(rng.random() < 0.5)
     return crop[:, ::-1] if mirrored else crop, offset, mirrored

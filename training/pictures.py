@@ -315,3 +315,32 @@ def cut(picture: Pixels, frame: Matrix, width: int, height: int, surroundings: P
         filled = cv2.resize(surroundings, fine, interpolation=cv2.INTER_LINEAR)
         sampled = cv2.warpAffine(picture, matrix, fine, dst=filled, flags=flags, borderMode=cv2.BORDER_TRANSPARENT)
     return np.asarray(cv2.resize(sampled, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def draw_surroundings(pictures: Pictures, others: float, shades: float, rng: np.random.Generator) -> Pixels | None:
+    """Return what lies around a picture, for `cut`.
+
+    Parameters
+    ----------
+    pictures : Pictures
+        Square and gray.
+    others : float
+        Share of draws that give another of them, turned by one to three quarters so that no upright face is in it.
+    shades : float
+        Share of draws that give shades, one, four or sixteen a side, that run into each other.
+    rng : numpy.random.Generator
+        What draws.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        Gray, square, uint8; None, for the repeated border, in the draws that remain.
+    """
+    chance = rng.random()
+    if chance < others:
+        other = pictures.pixels[int(rng.integers(len(pictures)))]
+        return np.ascontiguousarray(np.rot90(other, int(rng.integers(1, 4))))
+    if chance < others + shades:
+        count = int(rng.choice([1, 4, 16]))
+        return rng.integers(0, 256, (count, count)).astype(np.uint8)
+    return None

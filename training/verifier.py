@@ -38,7 +38,7 @@ from training.augment import disturbed_pixels
 from training.batches import Batch, channels_first
 from training.fitting import Fit
 from training.parallel import Loss
-from training.pictures import Matrix, Pictures, Pixels, cut
+from training.pictures import Matrix, Pictures, Pixels, cut, draw_surroundings
 from training.quantise import quantise
 from training.scenes import SIDE, between, draw_scene, scramble
 from training.sources import PROVENANCE, Indices
@@ -62,6 +62,9 @@ NEARBY = (NEAR, NEAR, replace(NEAR, turn=180.0), replace(NEAR, turn=180.0))
 
 ANYWHERE = 3
 """Windows from which it looks anywhere in each picture of a face."""
+
+AMONG_PICTURES, AMONG_SHADES = 0.5, 0.2
+"""Shares of pictures of a face around which another picture lies, and shades."""
 
 UNSETTLED = 0.2
 """Share of the windows anywhere that stay where they are."""
@@ -124,7 +127,7 @@ def face_examples(pictures: Pictures, k: int, aligner: Aligner, rng: np.random.G
     eyes = abs(true[1] - true[0])
     windows, faces = [], []
     for offsets in (*NEARBY, *[None] * ANYWHERE):
-        around = _surroundings(pictures, rng)
+        around = draw_surroundings(pictures, AMONG_PICTURES, AMONG_SHADES, rng)
         frame = draw_offset([offsets], rng).window(pictures.frames[k]) if offsets else _anywhere(len(picture), rng)
         if offsets or rng.random() >= UNSETTLED:
             frame = _settled(picture, frame, aligner, around)
@@ -160,17 +163,6 @@ def _anywhere(side: int, rng: np.random.Generator) -> Matrix:
     angle = rng.uniform(-math.pi, math.pi)
     turn = size * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     return np.column_stack([turn, rng.uniform(-0.1, 1.1, 2) * side - turn @ [0.5, 0.5]])
-
-
-def _surroundings(pictures: Pictures, rng: np.random.Generator) -> Pixels | None:
-    chance = rng.random()
-    if chance < 0.5:
-        other = pictures.pixels[int(rng.integers(len(pictures)))]
-        return np.ascontiguousarray(np.rot90(other, int(rng.integers(1, 4))))
-    if chance < 0.7:
-        count = int(rng.choice([1, 4, 16]))
-        return rng.integers(0, 256, (count, count)).astype(np.uint8)
-    return None
 
 
 def make_examples(

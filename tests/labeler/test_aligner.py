@@ -59,12 +59,12 @@ class Says:
         return [np.array([self.poses.pop(0)], np.float32)]
 
 
-def settled(coarse: Says, fine: Says, *, upright: bool = False) -> list[Pose]:
+def settled(coarse: Says, fine: Says, *, upright: bool = False, turned: bool = True) -> list[Pose]:
     """Return the poses that an aligner of two networks follows."""
     aligner = Aligner(cast("Any", coarse), cast("Any", fine), "digest")
     start: list[Pose] = []
     window = np.zeros((WINDOW, WINDOW), np.uint8)
-    return aligner.settle(start, lambda _: window, lambda poses, pose: [*poses, pose], upright=upright)
+    return aligner.settle(start, lambda _: window, lambda poses, pose: [*poses, pose], upright=upright, turned=turned)
 
 
 def test_each_network_is_asked_again_where_it_moved_the_face_far() -> None:
@@ -88,6 +88,11 @@ def test_what_stands_upright_is_shown_to_the_fine_network_alone_unless_that_move
     # What the fine network saw of a face upside down is forgotten: the coarse one starts where the detector saw it.
     assert settled(Says(turned, still), Says(turned, still), upright=True) == [Pose(0, -1), Pose(0, 1), Pose(0, 1)]
     assert len(settled(Says(still), Says(moved, moved, still), upright=True)) == 2
+
+
+def test_a_face_that_is_not_to_be_turned_is_never_shown_to_the_coarse_network() -> None:
+    moved, still = (0.5, 0.0, 1.0, 0.0), (0.0, 0.0, 1.0, 0.0)
+    assert settled(Says(), Says(moved, still), turned=False) == [Pose(0.5, 1), Pose(0, 1)]
 
 
 @pytest.mark.parametrize("answer", [(np.nan, 0.0, 1.0, 0.0), (0.0, 0.0, np.inf, 0.0), (0.0, 0.0, 0.0, 0.0)])

@@ -29,6 +29,7 @@ from labeler.faces import (
     Similarity,
     align,
     find,
+    fit,
     frontality,
     sample,
     search,
@@ -195,6 +196,29 @@ def test_where_the_aligner_goes_astray_the_face_lies_where_the_detector_sees_it(
     assert face is not None
     eyes = np.linalg.norm(upright.landmarks[1] - upright.landmarks[0])
     assert np.linalg.norm(face.landmarks - upright.landmarks, axis=1).mean() < 0.2 * eyes
+
+
+class TurningAligner:
+    """Lays every face upside down, or, where it is not to be turned, a little to the left."""
+
+    def settle(self, start: Similarity, *_: object, turned: bool = True, **__: object) -> Similarity:
+        if turned:
+            return Similarity(-start.factor, WINDOW * (1 + 1j) - start.shift)
+        return Similarity(start.factor, start.shift + 2)
+
+
+def test_where_the_aligner_turns_a_face_wrongly_it_lies_as_its_fine_network_sees_it(
+    networks: Networks, portrait: Pixels
+) -> None:
+    face = find(portrait, replace(networks, aligner=cast("Aligner", TurningAligner()))).face
+    sure = faces.glance(portrait, networks.detector).sure
+    assert face is not None
+    assert sure is not None
+    seen = fit(sure.landmarks, TEMPLATE)[0].back(np.array([complex(x, y) for x, y in TEMPLATE]))
+    left = seen - face.landmarks @ (1, 1j)
+    assert abs(face.roll) < 20
+    assert left.real == pytest.approx(np.full(5, left.real[0]))
+    assert left.real[0] > 1
 
 
 def test_a_small_face_in_a_large_picture_is_found_with_more_resolution(networks: Networks, portrait: Pixels) -> None:

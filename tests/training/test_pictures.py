@@ -18,6 +18,7 @@ from training.batches import Batch, epoch_order, in_background, plain_crops, tra
 from training.pictures import (
     Pixels,
     cut,
+    draw_surroundings,
     landmark_frame,
     read_crops,
     read_pictures,
@@ -87,6 +88,18 @@ def test_surroundings_fill_what_lies_outside_and_nothing_else() -> None:
     assert (crop[14:34, 14:34] == 200).all()
     assert (crop[:11] == 10).all()
     assert (cut(picture, frame, 48, 48) == 200).all()
+
+
+def test_surroundings_are_turned_pictures_shades_or_none_by_their_shares() -> None:
+    pictures, rng = whole_pictures(smooth(3, 16, 3)), np.random.default_rng(2)
+    turns = {np.rot90(pixels, k).tobytes() for pixels in pictures.pixels for k in (1, 2, 3)}
+    drawn = [draw_surroundings(pictures, 0.5, 0.3, rng) for _ in range(600)]
+    others = [around for around in drawn if around is not None and around.tobytes() in turns]
+    shades = [around for around in drawn if around is not None and around.tobytes() not in turns]
+    assert len(others) == pytest.approx(300, abs=45)
+    assert len(shades) == pytest.approx(180, abs=45)
+    assert {len(shade) for shade in shades} == {1, 4, 16}
+    assert all(around is None for around in (draw_surroundings(pictures, 0.0, 0.0, rng) for _ in range(9)))
 
 
 def test_without_change_the_tone_curve_is_the_identity() -> None:
