@@ -102,7 +102,6 @@ class Cursor:
                 self._sizes = _integers(batch.column("size_bytes"))
                 self._times = _integers(batch.column("mtime_ns"))
                 self._settled = self._settled_of(batch)
-                self._unread = unread(batch)
                 self._failed = failed(batch)
                 self._length = batch.num_rows
                 break
@@ -133,7 +132,8 @@ class Cursor:
         """Tell whether this row, of the same path, says that a file could not be read and the file is as it was."""
         at = self._at
         size, time = (_UNKNOWN if value is None else value for value in (entry.size_bytes, entry.mtime_ns))
-        return bool(self._unread[at] and self._sizes[at] == size and self._times[at] == time)
+        same = self._sizes[at] == size and self._times[at] == time
+        return bool(same and self._batch.column("status")[at].as_py() == "unreadable")
 
     def holding(self, files: _Files, start: int, most: int) -> int:
         """Return how many files from one on are, in this order, those of this row and the next, and as they were."""
@@ -187,16 +187,10 @@ def settled(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
     What could not be read may be readable now, and HEIC is, once its extra is installed.
     """
     status = batch.column("status").cast(pa.string()).to_numpy(zero_copy_only=False)
-    values = ~unread(batch)
+    values = status != "unreadable"
     if (status == "unsupported").any() and heic_supported():
         values &= batch.column("error").to_numpy(zero_copy_only=False) != HEIC_MISSING
     return np.asarray(values, bool)
-
-
-def unread(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
-    """Tell of each row whether its file could not be read."""
-    found = pc.is_in(batch.column("status"), value_set=pa.array(["unreadable"]))
-    return np.asarray(found.to_numpy(zero_copy_only=False), bool)
 
 
 def failed(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
